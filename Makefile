@@ -1,0 +1,40 @@
+# Every target makes .venv by itself; the second time it is already there. Paths are relative, so a
+# checkout whose path has a space in it works.
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+STAMP := .venv/.installed
+
+.PHONY: demo test test-all lint upstream clean
+.DEFAULT_GOAL := test
+
+$(STAMP): setup.cfg pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+	  uv pip install --quiet --python $(VENV_PYTHON) -e '.[test,recipes,lint]'; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[test,recipes,lint]'; \
+	fi
+	@touch $@
+
+demo: $(STAMP)
+	$(VENV_PYTHON) -m tfdml.cli.main launch --workers=2 recipes/train_image_classifier.py \
+	  --config=configs/image_classifier/multi_worker.yaml --model_dir=runs/demo
+
+test: $(STAMP)
+	$(VENV_PYTHON) -m pytest -m "not slow"
+
+test-all: $(STAMP)
+	$(VENV_PYTHON) -m pytest
+
+lint: $(STAMP)
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+upstream: $(STAMP)
+	$(VENV_PYTHON) -m pytest -m upstream
+
+clean:
+	rm -rf .venv build dist runs *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,5 @@
+"""The `tfdml` command."""
+
+
+def main() -> int:
+    return 0
