@@ -1,1 +1,7 @@
-"""."""
+"""How gradients are summed over replicas."""
+
+from tfdml.collectives.dense import DenseExchange
+from tfdml.collectives.replica_state import ReplicaState
+from tfdml.collectives.resolve import resolve_exchange
+
+__all__ = ["DenseExchange", "ReplicaState", "resolve_exchange"]

@@ -1,0 +1,62 @@
+"""The exchange without compression: every gradient travels whole and is summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfdml.collectives.buckets import make_buckets
+from tfdml.errors import ConfigError
+
+Gradient = tf.Tensor | tf.IndexedSlices
+
+DEFAULT_BUCKET_BYTES = 32 * 2**20
+
+
+class DenseExchange:
+    """Sum gradients over all replicas with TensorFlow's all-reduce, one collective a bucket.
+
+    Dense gradients of one dtype share a bucket (upstream's packing fails on mixed dtypes).
+    `tf.IndexedSlices` travel as slices: the result holds the slices of all replicas.
+
+    Args:
+        bucket_bytes: upper limit of one collective, in bytes.
+    """
+
+    # A NaN or infinity on any replica is in the sum on every replica, so the sum tells whether a step is finite.
+    sum_shows_nonfinite = True
+
+    def __init__(self, bucket_bytes: int = DEFAULT_BUCKET_BYTES):
+        if bucket_bytes < 1:
+            raise ConfigError(
+                f"`bucket_bytes` must be at least 1, got {bucket_bytes}. "
+                f"The default is {DEFAULT_BUCKET_BYTES} (32 MiB)."
+            )
+        self.bucket_bytes = bucket_bytes
+
+    def reduce(self, gradients: Sequence[Gradient]) -> list[Gradient]:
+        """Return the sums over replicas, in the order of `gradients`; call in replica context."""
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync == 1:
+            return list(gradients)
+        result: list[Gradient | None] = [None] * len(gradients)
+        dense = []
+        for position, gradient in enumerate(gradients):
+            if isinstance(gradient, tf.IndexedSlices):
+                result[position] = context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
+            else:
+                dense.append(position)
+        tensors = [gradients[position] for position in dense]
+        for bucket in make_buckets(tensors, self.bucket_bytes):
+            total = context.all_reduce(tf.distribute.ReduceOp.SUM, bucket.pack(tensors))
+            for index, tensor in bucket.unpack(total, tensors).items():
+                result[dense[index]] = tensor
+        return result
+
+
+def sum_duplicates(slices: tf.IndexedSlices) -> tf.IndexedSlices:
+    """Add the rows of `slices` that have the same index, so that norms are those of the dense gradient."""
+    indices, positions = tf.unique(slices.indices)
+    values = tf.math.unsorted_segment_sum(slices.values, positions, tf.shape(indices)[0])
+    return tf.IndexedSlices(values, indices, slices.dense_shape)

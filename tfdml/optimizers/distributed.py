@@ -1,0 +1,362 @@
+"""The optimizer wrapper that sums gradients first and does everything else to the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdml.collectives import ReplicaState, resolve_exchange
+from tfdml.collectives.dense import DEFAULT_BUCKET_BYTES, Gradient, sum_duplicates
+from tfdml.errors import ConfigError
+from tfdml.optimizers import keras_private
+
+_MIN_SCALE = 1.0
+
+
+@keras.saving.register_keras_serializable(package="tfdml")
+class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Wraps a Keras optimizer so that it is right with any number of replicas.
+
+    Order of one step, on every replica: accumulate, unscale, **sum over replicas**, decide whether the sum
+    is finite, then (inside `optimizer`) clip, decay, update, average. Keras does the sum last, so that its
+    clipping, loss scaling and accumulation are wrong or fail with more than one replica.
+
+    Works in `tfdml.Trainer`, in a custom `train_step`, and in single-device `model.fit`. It subclasses
+    `LossScaleOptimizer` so that `compile` under mixed_float16 does not wrap it once more.
+
+    Args:
+        optimizer: any Keras optimizer, constructed in the same strategy scope. Its own `clipvalue`, `clipnorm`,
+            `global_clipnorm`, `weight_decay` and EMA settings apply to the sum; its
+            `gradient_accumulation_steps`, `ema_overwrite_frequency` and `loss_scale_factor` are taken over.
+        compression: how gradients are compressed between replicas; "none" (or None).
+        loss_scale: "auto" (dynamic when the global dtype policy is mixed_float16, else none), "dynamic",
+            None, or a number (static; a power of two keeps it exact). Steps whose summed gradients are not
+            finite are skipped on all replicas.
+        initial_scale: first dynamic loss scale (Micikevicius et al. 2018, section 3.2).
+        dynamic_growth_steps: finite steps in a row after which the dynamic scale doubles.
+        clipvalue, clipnorm, global_clipnorm: as in Keras, on the sum; only one of them, and not also in
+            `optimizer`.
+        gradient_accumulation_steps: add up this many micro-batches on each replica, then communicate and
+            update once with their mean.
+        bucket_bytes: upper limit of one collective, in bytes.
+
+    Raises:
+        ConfigError: a value that is out of range, or set both here and in `optimizer`.
+    """
+
+    def __init__(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        compression: str | None = None,
+        loss_scale: str | float | None = "auto",
+        initial_scale: float = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        clipvalue: float | None = None,
+        clipnorm: float | None = None,
+        global_clipnorm: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        bucket_bytes: int = DEFAULT_BUCKET_BYTES,
+        name: str | None = None,
+    ):
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            raise ConfigError(
+                f"`optimizer` must be a plain Keras optimizer, got {type(optimizer).__name__}. "
+                "Pass the optimizer inside it: DistributedOptimizer scales the loss itself."
+            )
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise ConfigError(
+                f"`optimizer` must be a Keras optimizer, got {optimizer!r}. "
+                "Pass for example keras.optimizers.AdamW(3e-4)."
+            )
+        if loss_scale == "auto" and optimizer.loss_scale_factor is not None:
+            loss_scale = optimizer.loss_scale_factor
+        self._dynamic, self._static_scale = _parse_loss_scale(loss_scale)
+        super().__init__(
+            optimizer,
+            initial_scale=self._static_scale or initial_scale,
+            dynamic_growth_steps=dynamic_growth_steps,
+            name=name,
+        )
+        _set_clipping(optimizer, clipvalue, clipnorm, global_clipnorm)
+        self._accumulation_steps = _take_over(
+            optimizer, "gradient_accumulation_steps", gradient_accumulation_steps
+        )
+        self._ema_overwrite_frequency = _take_over(optimizer, "ema_overwrite_frequency", None)
+        self._exchange = resolve_exchange(compression, bucket_bytes)
+        self._own_config = {
+            "compression": compression,
+            "loss_scale": loss_scale,
+            "initial_scale": initial_scale,
+            "dynamic_growth_steps": dynamic_growth_steps,
+            "gradient_accumulation_steps": self._accumulation_steps,
+            "bucket_bytes": bucket_bytes,
+        }
+        self.replica_state = ReplicaState()
+        self._scales_loss = self._dynamic or self._static_scale is not None
+        keras_private.disable_own_reduction(optimizer)
+
+    # -- construction of variables
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Create slots and counters for `variables`; call in the strategy's scope."""
+        super().build(variables)
+        self.skipped_steps = self.add_variable(
+            shape=(), dtype="int", aggregation="none", name="skipped_steps"
+        )
+        if self._accumulation_steps:
+            self._micro_step = self.add_variable(
+                shape=(), dtype="int", aggregation="none", name="micro_step"
+            )
+            for variable in variables:
+                self.replica_state.zeros_like(variable, "gradient_accumulator")
+
+    # -- the loss scale
+
+    @property
+    def loss_scale(self) -> Any:
+        """The factor that the loss is multiplied with: a float32 scalar tensor, or 1.0 without loss scaling."""
+        if not self._scales_loss:
+            return 1.0
+        return self.dynamic_scale.value if self.built else self.initial_scale
+
+    def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
+        """Multiply `loss` with the loss scale."""
+        return super().scale_loss(loss) if self._scales_loss else loss
+
+    # -- one step
+
+    def apply(
+        self,
+        grads: Sequence[Gradient | None],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """Sum `grads` over the replicas and update the variables once; call in replica context.
+
+        Args:
+            grads: this replica's gradients of the (scaled) loss, None where there is none.
+            trainable_variables: in the same order; default those that the optimizer was built with.
+        """
+        if tf.distribute.in_cross_replica_context():
+            raise ConfigError(
+                "DistributedOptimizer.apply must run on a replica, got a call outside `strategy.run`. "
+                "Call it in a function that you pass to `strategy.run`, or use tfdml.Trainer."
+            )
+        if trainable_variables is None:
+            trainable_variables = keras_private.trainable_variables(self)
+        trainable_variables = list(trainable_variables)
+        if not self.built:
+            with keras.name_scope(self.name):
+                self.build(trainable_variables)
+        pairs = [
+            (gradient, variable)
+            for gradient, variable in zip(grads, trainable_variables, strict=True)
+            if gradient is not None
+        ]
+        if not pairs:
+            raise ConfigError(
+                "no variable has a gradient (every gradient is None). Check that the loss depends on the "
+                "model's trainable variables and that `compile` got a `loss`."
+            )
+        gradients = [self._unscale(gradient) for gradient, _ in pairs]
+        variables = [variable for _, variable in pairs]
+        if self._accumulation_steps:
+            self._accumulate(gradients, variables)
+        else:
+            self._reduce_and_update(gradients, variables)
+
+    def _unscale(self, gradient: Gradient) -> Gradient:
+        if not self._scales_loss:
+            return gradient
+        factor = 1.0 / self.dynamic_scale.value
+        if isinstance(gradient, tf.IndexedSlices):
+            values = gradient.values * tf.cast(factor, gradient.values.dtype)
+            return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+        return gradient * tf.cast(factor, gradient.dtype)
+
+    def _accumulate(self, gradients: list[Gradient], variables: list[keras.Variable]) -> None:
+        """Add to this replica's accumulators; communicate and update at the end of the window only."""
+        slots = [
+            self.replica_state.zeros_like(variable, "gradient_accumulator")
+            for variable in variables
+        ]
+        for slot, gradient in zip(slots, gradients, strict=True):
+            slot.assign_add(tf.convert_to_tensor(gradient))
+
+        def finish_window() -> None:
+            steps = self._accumulation_steps
+            means = [slot.read_value() / tf.cast(steps, slot.dtype) for slot in slots]
+            with tf.control_dependencies(means):
+                for slot in slots:
+                    slot.assign(tf.zeros_like(slot))
+            self._reduce_and_update(means, variables)
+
+        def merge(strategy: tf.distribute.Strategy) -> None:
+            self._micro_step.assign_add(1)
+            ends = tf.equal(self._micro_step.value % self._accumulation_steps, 0)
+            _cond(ends, lambda: strategy.extended.call_for_each_replica(finish_window))
+
+        tf.distribute.get_replica_context().merge_call(merge)
+
+    def _reduce_and_update(
+        self, gradients: list[Gradient], variables: list[keras.Variable]
+    ) -> None:
+        sums = self._exchange.reduce(gradients)
+        inner = self.inner_optimizer
+        if inner.clipnorm is not None or inner.global_clipnorm is not None:
+            sums = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in sums]
+        if not self._scales_loss and not self._ema_overwrite_frequency:
+            inner.apply(sums, variables)
+            return
+
+        # Conditions are taken where all replicas are one: `tf.cond` on a replica cannot hold the merge calls of
+        # the update, and masked assignments would still decay the weights of a skipped step.
+        def merge(strategy: tf.distribute.Strategy, sums: Any) -> None:
+            def update() -> None:
+                strategy.extended.call_for_each_replica(
+                    lambda sums: inner.apply(sums, variables), args=(sums,)
+                )
+                self._overwrite_with_average(strategy)
+                self._after_finite_step()
+
+            if self._scales_loss:
+                finite = strategy.extended.call_for_each_replica(_all_finite, args=(sums,))
+                # Every replica has the same sum, so the first one's answer is everybody's.
+                first = strategy.experimental_local_results(finite)[0]
+                _cond(first, update, self._after_skipped_step)
+            else:
+                update()
+
+        tf.distribute.get_replica_context().merge_call(merge, args=(sums,))
+
+    def _overwrite_with_average(self, strategy: tf.distribute.Strategy) -> None:
+        if not self._ema_overwrite_frequency:
+            return
+        inner = self.inner_optimizer
+
+        def overwrite() -> None:
+            averages = keras_private.moving_averages(inner)
+            for variable, average in zip(
+                keras_private.trainable_variables(inner), averages, strict=True
+            ):
+                if average is not None:
+                    strategy.extended.update(
+                        variable.value, lambda v, a: v.assign(a), args=(average.value,)
+                    )
+
+        due = tf.equal(inner.iterations.value % self._ema_overwrite_frequency, 0)
+        _cond(due, overwrite)
+
+    def _after_finite_step(self) -> None:
+        if not self._dynamic:
+            return
+
+        def grow() -> None:
+            self.step_counter.assign(0)
+            self.dynamic_scale.assign(self.dynamic_scale.value * 2.0)
+
+        due = tf.equal(self.step_counter.value, self.dynamic_growth_steps - 1)
+        _cond(due, grow, lambda: self.step_counter.assign_add(1))
+
+    def _after_skipped_step(self) -> None:
+        self.skipped_steps.assign_add(1)
+        if self._dynamic:
+            self.step_counter.assign(0)
+            self.dynamic_scale.assign(tf.maximum(self.dynamic_scale.value * 0.5, _MIN_SCALE))
+
+    # -- files: the wrapped optimizer's, so that they load where tfdml is not installed
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the wrapped optimizer's variables; loss scale and counters are a checkpoint's business."""
+        self.inner_optimizer.save_own_variables(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what `save_own_variables`, or the plain Keras optimizer, wrote."""
+        self.inner_optimizer.load_own_variables(store)
+
+    def get_config(self) -> dict[str, Any]:
+        inner = keras.saving.serialize_keras_object(self.inner_optimizer)
+        return {"name": self.name, "optimizer": inner, **self._own_config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> DistributedOptimizer:
+        inner = keras.saving.deserialize_keras_object(
+            config.pop("optimizer"), custom_objects=custom_objects
+        )
+        return cls(inner, **config)
+
+
+def _cond(
+    predicate: tf.Tensor, true_fn: Callable[[], Any], false_fn: Callable[[], Any] | None = None
+) -> None:
+    """`tf.cond` for side effects: both branches return nothing."""
+
+    def branch(function: Callable[[], Any] | None) -> Callable[[], tf.Tensor]:
+        def run() -> tf.Tensor:
+            if function is not None:
+                function()
+            return tf.constant(0)
+
+        return run
+
+    tf.cond(predicate, branch(true_fn), branch(false_fn))
+
+
+def _all_finite(gradients: Sequence[Gradient]) -> tf.Tensor:
+    values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+
+
+def _parse_loss_scale(loss_scale: str | float | None) -> tuple[bool, float | None]:
+    """Return (dynamic?, static scale or None)."""
+    if loss_scale == "auto":
+        return keras.config.dtype_policy().name == "mixed_float16", None
+    if loss_scale == "dynamic":
+        return True, None
+    if loss_scale is None:
+        return False, None
+    if isinstance(loss_scale, (int, float)) and loss_scale > 0:
+        return False, float(loss_scale)
+    raise ConfigError(
+        f"`loss_scale` must be 'auto', 'dynamic', None or a positive number, got {loss_scale!r}. "
+        "Use 'dynamic' with mixed_float16 and None otherwise."
+    )
+
+
+def _set_clipping(optimizer: keras.optimizers.Optimizer, *values: float | None) -> None:
+    """Hand clipping to the wrapped optimizer, which sees summed gradients only."""
+    names = ("clipvalue", "clipnorm", "global_clipnorm")
+    given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    already = {name: getattr(optimizer, name) for name in names if getattr(optimizer, name)}
+    if len(given) > 1 or (given and already):
+        listed = ", ".join(f"{name}={value}" for name, value in [*given.items(), *already.items()])
+        raise ConfigError(
+            f"only one of clipvalue, clipnorm and global_clipnorm can be set, in one place, got {listed}. "
+            "Keep one."
+        )
+    for name, value in given.items():
+        if not value > 0:
+            raise ConfigError(
+                f"`{name}` must be positive, got {value}. Leave it out for no clipping."
+            )
+        setattr(optimizer, name, value)
+
+
+def _take_over(optimizer: keras.optimizers.Optimizer, name: str, value: int | None) -> int | None:
+    """Move the setting `name` from the wrapped optimizer, where it fails under a strategy, to the wrapper."""
+    inner_value = getattr(optimizer, name)
+    if value is not None and inner_value is not None and value != inner_value:
+        raise ConfigError(
+            f"`{name}` is {value} in DistributedOptimizer and {inner_value} in {type(optimizer).__name__}. "
+            "Set it in one place."
+        )
+    setattr(optimizer, name, None)
+    value = inner_value if value is None else value
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ConfigError(
+            f"`{name}` must be a whole number of at least 1, got {value!r}. Leave it out to do without."
+        )
+    return value if value != 1 or name != "gradient_accumulation_steps" else None

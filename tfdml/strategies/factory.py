@@ -1,0 +1,152 @@
+"""Create a `tf.distribute.Strategy` from a name and a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+
+import tensorflow as tf
+
+from tfdml.cluster.spec import ClusterSpec
+from tfdml.errors import ClusterError, ConfigError
+from tfdml.strategies.virtual_devices import local_cpus_per_worker, make_virtual_cpus
+
+_log = logging.getLogger("tfdml")
+
+STRATEGY_NAMES = ("one_device", "mirrored", "multi_worker", "tpu")
+
+# Two strategies that use collectives in one process take the same collective keys: the second one
+# hangs or mixes tensors of the two.
+_created: str | None = None
+
+
+def create(
+    name: str, cluster: ClusterSpec | None = None, *, num_virtual_devices: int | None = None
+) -> tf.distribute.Strategy:
+    """Create the strategy `name`.
+
+    Args:
+        name: `one_device` (the first GPU, else the CPU), `mirrored` (all GPUs of this process, or
+            `num_virtual_devices` logical CPUs), `multi_worker` (all devices of all workers of
+            `cluster`; NCCL between GPUs, ring otherwise), or `tpu` (written, not yet run by us).
+        cluster: what `tfdml.cluster.resolve()` returned; None or a local cluster is one process.
+        num_virtual_devices: logical CPU devices of this process, each a replica; for machines
+            without accelerators.
+
+    Raises:
+        ConfigError: unknown name, or a second strategy with collectives in this process.
+        ClusterError: the cluster does not suit the strategy.
+    """
+    global _created
+    if name not in STRATEGY_NAMES:
+        near = difflib.get_close_matches(name, STRATEGY_NAMES, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(
+            f"`strategy` must be one of {', '.join(STRATEGY_NAMES)}, got '{name}'.{hint}"
+        )
+    cluster = cluster or ClusterSpec.local()
+    if name != "one_device":
+        if _created is not None:
+            raise ConfigError(
+                f"one process can hold one strategy with collectives, got '{name}' after '{_created}' "
+                "(their collectives would mix). Create it once and pass it on, or start a new process."
+            )
+        if name != "multi_worker" and cluster.num_workers > 1:
+            raise ClusterError(
+                f"strategy '{name}' trains in one process, but the cluster has {cluster.num_workers} workers "
+                f"(every one would train a model of its own). Use strategy 'multi_worker'."
+            )
+    strategy = _BUILDERS[name](cluster, num_virtual_devices)
+    if name != "one_device":
+        _created = name
+    return strategy
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this task writes files and prints: task chief, or worker 0 when there is no chief."""
+    return bool(strategy.extended.should_checkpoint)
+
+
+def _one_device(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distribute.Strategy:
+    if cluster.num_workers > 1:
+        raise ClusterError(
+            f"strategy 'one_device' trains in one process, but the cluster has {cluster.num_workers} workers "
+            "(every one would train a model of its own). Use strategy 'multi_worker'."
+        )
+    if num_virtual_devices is not None and num_virtual_devices != 1:
+        raise ConfigError(
+            f"`num_virtual_devices` must be 1 or null with strategy 'one_device', got {num_virtual_devices}. "
+            "Use strategy 'mirrored' for several."
+        )
+    device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+    return tf.distribute.OneDeviceStrategy(device)
+
+
+def _mirrored(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distribute.Strategy:
+    if num_virtual_devices is not None:
+        return tf.distribute.MirroredStrategy(make_virtual_cpus(num_virtual_devices))
+    if not tf.config.list_physical_devices("GPU"):
+        _log.warning(
+            "strategy 'mirrored' found no GPU: training on 1 replica, the CPU; "
+            "`num_virtual_devices=2` makes two replicas of it"
+        )
+    return tf.distribute.MirroredStrategy()
+
+
+def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distribute.Strategy:
+    if "ps" in cluster.jobs:
+        raise ClusterError(
+            "strategy 'multi_worker' has no parameter servers, but the cluster has the job 'ps'. "
+            "Remove it, or use a parameter-server strategy."
+        )
+    gpus = tf.config.list_physical_devices("GPU")
+    # AUTO would mean the gRPC ring even between GPUs.
+    implementation = tf.distribute.experimental.CommunicationImplementation
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=implementation.NCCL if gpus else implementation.RING
+    )
+    scope = contextlib.nullcontext()
+    if num_virtual_devices is not None:
+        make_virtual_cpus(num_virtual_devices)
+        scope = local_cpus_per_worker(num_virtual_devices)
+    if cluster.is_local:
+        _log.warning(
+            "strategy 'multi_worker' found no cluster: training on 1 worker; start the same program with "
+            "`tfdml launch --workers=N` for N"
+        )
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({}), num_accelerators={"GPU": len(gpus)}
+        )
+    else:
+        jobs = {
+            job: list(addresses) for job, addresses in cluster.jobs.items() if job != "evaluator"
+        }
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec(jobs),
+            task_type=cluster.task_type,
+            task_id=cluster.task_index,
+            num_accelerators={"GPU": len(gpus)},
+            rpc_layer="grpc",
+        )
+    with scope:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver, communication_options=options)
+
+
+def _tpu(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu="local")
+    except Exception as error:
+        raise ClusterError(
+            f"strategy 'tpu' found no TPU on this machine ({type(error).__name__}). "
+            "Run it on a TPU VM, or use 'one_device', 'mirrored' or 'multi_worker'."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+_BUILDERS = {
+    "one_device": _one_device,
+    "mirrored": _mirrored,
+    "multi_worker": _multi_worker,
+    "tpu": _tpu,
+}
