@@ -1,5 +1,76 @@
-"""The `tfdml` command."""
+"""The `tfdml` command.
+
+A subcommand NAME is one row of `COMMANDS` and a module `tfdml/cli/NAME.py` with
+
+    def main(argv: Sequence[str]) -> int | None: ...
+
+`argv` holds what follows the subcommand's name on the command line; the result is the exit status (None: 0). The
+module parses `argv` with an `argparse.ArgumentParser(prog="tfdml NAME")` of its own, raises `tfdml.errors.TfdmlError`
+for what the user can put right, and imports TensorFlow, if it needs it, inside functions: only the module
+that was asked for is imported, so that `tfdml launch --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from tfdml.errors import ConfigError, exit_on_user_error
+from tfdml.version import __version__
+
+COMMANDS = {
+    "launch": "run a script as one task or several, on this host or on many",
+    "recipes": "list the training recipes that come with tfdml, and copy one to start from",
+}
+
+_EPILOG = "`tfdml COMMAND --help` says more about a command."
 
 
-def main() -> int:
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return its exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    with exit_on_user_error():
+        if not arguments or arguments[0] in ("-h", "--help", "help"):
+            print(_help())
+            return 0
+        if arguments[0] == "--version":
+            print(f"tfdml {__version__}")
+            return 0
+        return _load(arguments[0]).main(arguments[1:]) or 0
+    raise AssertionError("exit_on_user_error() never swallows")
+
+
+def _load(name: str):
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ConfigError(
+            f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}.{hint}"
+        )
+    return importlib.import_module(f"tfdml.cli.{name}")
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    rows = [f"  {name:<{width}}{summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: tfdml COMMAND ...",
+            "",
+            "Distributed training for Keras 3 on TensorFlow.",
+            "",
+            "commands:",
+            *rows,
+            "",
+            "options:",
+            f"  {'--version':<{width}}print the version",
+            "",
+            _EPILOG,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
