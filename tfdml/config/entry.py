@@ -1,0 +1,37 @@
+"""From a recipe's last line to its `main`: flags, configuration, and errors as one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app
+
+from tfdml.config import flags, yaml_text
+from tfdml.config.flags import Arguments
+from tfdml.config.load import ConfigT, load
+from tfdml.errors import exit_on_user_error
+
+
+def run(main: Callable[[ConfigT, Arguments], Any], schema: type[ConfigT]) -> None:
+    """Call `main(config, arguments)` with what the command line asks for, and exit.
+
+    A `TfdmlError` becomes one line on standard error and exit status 2; other exceptions are bugs
+    and keep their traceback. `--help` and `--print_config` answer without importing TensorFlow.
+    """
+    flags.define()
+    program, *words = sys.argv
+    if {"--help", "-h", "-help"} & set(words):
+        print(flags.help_text(schema, program), end="")
+        sys.exit(0)
+
+    def start(arguments: Arguments) -> None:
+        config = load(schema, arguments.config_files, arguments.overrides)
+        if arguments.print_config:
+            print(yaml_text.dump(config.model_dump()), end="")
+            return
+        main(config, arguments)
+
+    with exit_on_user_error():
+        app.run(start, flags_parser=flags.parse)

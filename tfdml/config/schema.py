@@ -1,0 +1,109 @@
+"""The pieces that a recipe's configuration is composed of, with every default.
+
+Types are strict ("3" is no number), unknown keys are refused, and nothing can be changed later.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tfdml.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Config(BaseModel):
+    """A section of configuration."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class StrategyConfig(Config):
+    name: Literal["one_device", "mirrored", "multi_worker", "tpu"] = Field(
+        "one_device", description="where the replicas live"
+    )
+    num_virtual_devices: int | None = Field(
+        None,
+        ge=1,
+        description="logical CPU devices per process (mirrored, multi_worker)",
+    )
+
+
+class ImageDataConfig(Config):
+    dataset: str = Field(
+        "digits",
+        min_length=1,
+        description="digits, tfds:NAME, or a directory of shards written by data_tools/convert.py",
+    )
+    data_dir: str = Field(
+        "runs/data",
+        min_length=1,
+        description="where digits is converted to and where TFDS keeps what it downloads",
+    )
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        description="height and width in pixels to resize to; null keeps the stored size",
+    )
+    shuffle_buffer: int = Field(
+        10_000, ge=1, description="examples held in memory to draw from at random"
+    )
+
+
+class OptimizerConfig(Config):
+    name: Literal["sgd", "adam", "adamw"] = Field("adamw", description="the Keras optimizer")
+    learning_rate: float = Field(1e-3, gt=0, description="step size")
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(
+        0.0, ge=0, description="fraction of each weight removed per unit of learning rate"
+    )
+    compression: Literal["none"] = Field("none", description="how gradients travel")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="batches whose gradients are averaged before one update"
+    )
+    global_clipnorm: Positive | None = Field(
+        None, description="largest norm of all gradients together, after their reduction"
+    )
+    loss_scale: Literal["dynamic"] | Positive | None = Field(
+        None, description="for mixed_float16: dynamic, or a fixed factor"
+    )
+
+    @model_validator(mode="after")
+    def _momentum_belongs_to_sgd(self) -> OptimizerConfig:
+        if self.momentum and self.name != "sgd":
+            raise ValueError(
+                f"momentum applies to sgd, got {self.momentum} with {self.name}. "
+                "Leave it out, or use name: sgd."
+            )
+        return self
+
+
+class TrainConfig(Config):
+    epochs: int = Field(10, ge=1, description="passes over the training data")
+    global_batch_size: int = Field(64, ge=1, description="examples per step, over all replicas")
+    steps_per_execution: int = Field(
+        1, ge=1, description="steps inside one call of the compiled loop"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, shuffling and dropout")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "float32", description="the Keras dtype policy"
+    )
+
+
+def check_global_batch_size(global_batch_size: int, num_replicas: int) -> None:
+    """Refuse a global batch size (examples) that cannot be cut into `num_replicas` equal slices.
+
+    Raises:
+        ConfigError: naming the nearest sizes that can.
+    """
+    remainder = global_batch_size % num_replicas
+    if not remainder:
+        return
+    lower = global_batch_size - remainder
+    allowed = [size for size in (lower, lower + num_replicas) if size]
+    raise ConfigError(
+        f"`train.global_batch_size` must be a multiple of the {num_replicas} replicas, got "
+        f"{global_batch_size}. Use {' or '.join(map(str, allowed))}."
+    )
