@@ -4,10 +4,10 @@ A subcommand NAME is one row of `COMMANDS` and a module `tfdml/cli/NAME.py` with
 
     def main(argv: Sequence[str]) -> int | None: ...
 
-`argv` holds what follows the subcommand's name on the command line; the result is the exit status (None: 0). The
-module parses `argv` with an `argparse.ArgumentParser(prog="tfdml NAME")` of its own, raises `tfdml.errors.TfdmlError`
-for what the user can put right, and imports TensorFlow, if it needs it, inside functions: only the module
-that was asked for is imported, so that `tfdml launch --help` answers at once.
+`argv` holds what follows the subcommand's name; the result is the exit status (None: 0). The module
+parses `argv` with an `argparse.ArgumentParser(prog="tfdml NAME")` of its own, raises
+`tfdml.errors.TfdmlError` for what the user can put right, and imports TensorFlow, if it needs it,
+inside functions: `tfdml launch --help` must answer at once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _load(name: str):
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS)) + 2
+    width = max(map(len, [*COMMANDS, "--version"])) + 2
     rows = [f"  {name:<{width}}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
