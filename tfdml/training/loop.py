@@ -1,0 +1,171 @@
+"""One execution: up to `steps_per_execution` steps and one reading of the metrics, in one compiled function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdml.training import metrics, replica
+from tfdml.training.metrics import Logs
+from tfdml.training.replica import ReplicaStep
+from tfdml.training.stream import Stream
+
+StepFunction = Callable[[Any], Any]
+# Steps done, examples in them, whether the data has ended, the last logs.
+State = tuple[tf.Tensor, tf.Tensor, tf.Tensor, Logs]
+
+
+class ExecutionLoop:
+    """Runs `step` on every replica, over the slices of a stream.
+
+    Args:
+        model: built in the scope of `strategy`, optimizer and metrics included.
+        strategy: the strategy to run on.
+        step: `model.train_step` or `model.test_step`.
+        stream: where the slices come from; the loop takes iterators over `stream.distributed`.
+        carries_logs: the user's own step returns logs that are no metrics; the last ones are kept.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+        step: StepFunction,
+        stream: Stream,
+        *,
+        carries_logs: bool = False,
+    ):
+        self._model = model
+        self._strategy = strategy
+        self._stream = stream
+        self._step = tf.function(step, jit_compile=True) if model.jit_compile else step
+        self._carries_logs = carries_logs
+        self._log_spec: dict[str, tf.TensorSpec] | None = None if carries_logs else {}
+        self._local_state = metrics.local_state(model)
+        many = tf.autograph.experimental.do_not_convert(self._execute)
+        self._run = (
+            many if model.run_eagerly else tf.function(many, reduce_retracing=True, autograph=False)
+        )
+
+    def __call__(self, iterator: Any, max_steps: int) -> tuple[int, int, Logs]:
+        """Run up to `max_steps` steps.
+
+        Returns:
+            How many steps there were (fewer only at the end of the data), the examples in them on all
+            replicas together, and the logs.
+        """
+        if self._log_spec is None:
+            self._log_spec = self._trace_log_spec(iterator)
+        done, examples, logs = self._run(iterator, tf.constant(max_steps), max_steps == 1)
+        return int(done), int(examples), metrics.to_python(logs)
+
+    # -- everything below is traced
+
+    def _execute(
+        self, iterator: Any, max_steps: tf.Tensor, single: bool
+    ) -> tuple[tf.Tensor, tf.Tensor, Logs]:
+        assert self._log_spec is not None
+        blank = {name: tf.zeros(s.shape, s.dtype) for name, s in self._log_spec.items()}
+        state: State = (tf.constant(0), tf.constant(0, tf.int64), tf.constant(False), blank)
+        if single:
+            state = self._one_step(iterator, *state)
+        else:
+            state = tf.while_loop(
+                lambda done, examples, ended, logs: tf.logical_and(
+                    done < max_steps, tf.logical_not(ended)
+                ),
+                lambda *state: self._one_step(iterator, *state),
+                state,
+                parallel_iterations=1,
+            )
+        done, examples, _, logs = state
+        read = self._strategy.run(self._read, args=(logs,))
+        return done, examples, tf.nest.map_structure(self._first_local, read)
+
+    def _one_step(
+        self, iterator: Any, done: tf.Tensor, examples: tf.Tensor, ended: tf.Tensor, logs: Logs
+    ) -> State:
+        data, rows, global_rows = next(iterator)
+        if not self._stream.global_rows_known:
+            global_rows = self._strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None)
+
+        def run() -> Logs:
+            outputs = self._strategy.run(self._replica_step, args=(data, rows, global_rows))
+            if not self._carries_logs:
+                return {}
+            return tf.nest.map_structure(self._local_mean, outputs)
+
+        total = self._first_local(global_rows)
+        examples += tf.cast(total, tf.int64)
+        if self._stream.num_batches is not None:  # the caller counts, so the end is never met here
+            return done + 1, examples, ended, run()
+        ended = tf.equal(total, 0)
+        logs = tf.cond(ended, lambda: logs, run)
+        return done + tf.cast(tf.logical_not(ended), tf.int32), examples, ended, logs
+
+    def _replica_step(self, data: Any, rows: tf.Tensor, global_rows: tf.Tensor) -> Logs:
+        step = self._describe(rows, global_rows)
+        if step.rows is None:
+            with replica.active(step):
+                return _scalars(self._step(data)) if self._carries_logs else _ran(self._step(data))
+        before = [tf.identity(variable.value) for variable in self._local_state]
+        with tf.control_dependencies(before), replica.active(step):
+            outputs = self._step(data)
+        if before and step.num_replicas > 1:
+            tf.cond(step.rows > 0, lambda: tf.constant(0), lambda: self._restore(before))
+        return _scalars(outputs) if self._carries_logs else {}
+
+    def _restore(self, values: list[tf.Tensor]) -> tf.Tensor:
+        """Undo what the copy of an example that stands in for an empty slice did to metrics and statistics."""
+        for variable, value in zip(self._local_state, values, strict=True):
+            variable.value.assign(value)
+        return tf.constant(0)
+
+    def _read(self, logs: Logs) -> Logs:
+        return metrics.read_on_replica(self._model, self._describe(None, None), logs)
+
+    def _describe(self, rows: tf.Tensor | None, global_rows: tf.Tensor | None) -> ReplicaStep:
+        context = tf.distribute.get_replica_context()
+        number = context.num_replicas_in_sync
+        replica_id = context.replica_id_in_sync_group
+        static_id = tf.get_static_value(replica_id)
+        if static_id is not None:
+            replica_id = int(static_id)
+        if rows is None or self._stream.equal_slices:
+            return ReplicaStep(replica_id, number)
+        share = tf.cast(rows * number, tf.float64) / tf.cast(global_rows, tf.float64)
+        return ReplicaStep(replica_id, number, rows, share)
+
+    def _first_local(self, value: Any) -> Any:
+        return self._strategy.experimental_local_results(value)[0]
+
+    def _local_mean(self, value: Any) -> tf.Tensor:
+        return tf.reduce_mean(tf.stack(self._strategy.experimental_local_results(value)), axis=0)
+
+    def _trace_log_spec(self, iterator: Any) -> dict[str, tf.TensorSpec]:
+        """Trace the user's step once to learn the names, shapes and dtypes of its logs."""
+
+        @tf.function(autograph=False)
+        def probe(iterator: Any) -> Logs:
+            data, rows, global_rows = next(iterator)
+            if not self._stream.global_rows_known:
+                global_rows = self._strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None)
+            outputs = self._strategy.run(self._replica_step, args=(data, rows, global_rows))
+            return tf.nest.map_structure(self._local_mean, outputs)
+
+        outputs = probe.get_concrete_function(iterator).structured_outputs
+        return {name: tf.TensorSpec(value.shape, value.dtype) for name, value in outputs.items()}
+
+
+def _ran(_: Any) -> Logs:
+    return {}
+
+
+def _scalars(outputs: Any) -> Logs:
+    """The logs of a user's step as a dict of tensors."""
+    if isinstance(outputs, dict):
+        return {name: tf.convert_to_tensor(value) for name, value in outputs.items()}
+    return {} if outputs is None else {"loss": tf.convert_to_tensor(outputs)}

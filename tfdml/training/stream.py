@@ -1,0 +1,248 @@
+"""From a data set of global batches to the slices that one task's replicas train on.
+
+A slice is (data, rows, global_rows): `rows` examples of the `global_rows` in the batch, int32 scalars. The
+batch is cut into n contiguous slices whose sizes differ by one at most; a replica for which no example is
+left gets a copy of the batch's first example and rows = 0. The stream never ends: after the last batch
+come slices with global_rows = 0, so a loop inside a graph sees the end without a collective, and on all
+tasks at the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfdml.errors import DataError
+
+Data = tf.data.Dataset | Callable[[tf.distribute.InputContext], tf.data.Dataset]
+
+# `global_rows` of a slice whose task does not know the rows of the others.
+UNKNOWN_ROWS = -1
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A distributed, endless data set of slices.
+
+    Attributes:
+        distributed: iterate over it for (data, rows, global_rows).
+        num_batches: batches in one pass, or None when only reading tells.
+        equal_slices: every replica gets the same number of examples in every step.
+        global_rows_known: slices carry the rows of the whole batch (they do unless `data` was a function).
+        element_spec: of `data`, with an unknown number of rows.
+    """
+
+    distributed: Any
+    num_batches: int | None
+    equal_slices: bool
+    global_rows_known: bool
+    element_spec: Any
+
+
+def make_stream(data: Data, strategy: tf.distribute.Strategy, *, repeat: bool = False) -> Stream:
+    """Slice `data` for the replicas of this task.
+
+    Args:
+        data: a `tf.data.Dataset` of global batches, the same on every task, or a function of the input
+            context that returns this task's data set, batched to the size of one replica.
+        strategy: whose replicas share each batch.
+        repeat: start again after the last batch instead of ending.
+
+    Raises:
+        DataError: `data` is something else, or its elements are not batches.
+    """
+    if callable(data) and not isinstance(data, tf.data.Dataset):
+        return _stream_from_function(data, strategy, repeat)
+    if not isinstance(data, tf.data.Dataset):
+        raise DataError(
+            f"data must be a tf.data.Dataset of global batches or a function of the input context, got "
+            f"{type(data).__name__}. For arrays: tf.data.Dataset.from_tensor_slices((x, y)).batch(global_batch_size)."
+        )
+    _check_batched(data.element_spec)
+    num_replicas = strategy.num_replicas_in_sync
+    cardinality = int(data.cardinality())
+    if cardinality == 0:
+        raise DataError("the data set has no batch. Check its source, and any filter or take.")
+    rows = static_rows(data.element_spec)
+    equal = rows is not None and rows % num_replicas == 0
+    if repeat:
+        data = data.repeat()
+
+    def local_slices(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        per_task = num_replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * per_task
+
+        def cut(*batch: Any) -> tf.data.Dataset:
+            batch = batch[0] if len(batch) == 1 else batch
+            return tf.data.Dataset.range(first, first + per_task).map(
+                lambda replica: _slice(batch, replica, num_replicas, equal)
+            )
+
+        if per_task == 1:
+            slices = data.map(
+                lambda *batch: _slice(
+                    batch[0] if len(batch) == 1 else batch, first, num_replicas, equal
+                )
+            )
+        else:
+            slices = data.flat_map(cut)
+        if not repeat:
+            slices = slices.concatenate(_end_of(slices.element_spec))
+        options = tf.data.Options()
+        options.deterministic = True
+        slices = slices.with_options(options)
+        return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+    return Stream(
+        distributed=strategy.distribute_datasets_from_function(_prefetching(local_slices)),
+        num_batches=cardinality if cardinality > 0 and not repeat else None,
+        equal_slices=equal,
+        global_rows_known=True,
+        element_spec=data.element_spec,
+    )
+
+
+def _stream_from_function(
+    function: Callable[[tf.distribute.InputContext], tf.data.Dataset],
+    strategy: tf.distribute.Strategy,
+    repeat: bool,
+) -> Stream:
+    specs: list[Any] = []
+
+    def local_slices(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        data = function(context)
+        if not isinstance(data, tf.data.Dataset):
+            raise DataError(
+                f"the data function must return a tf.data.Dataset, got {type(data).__name__}. "
+                "Batch it with input_context.get_per_replica_batch_size(global_batch_size)."
+            )
+        _check_batched(data.element_spec)
+        specs.append(data.element_spec)
+
+        def whole(*batch: Any) -> Any:
+            batch = batch[0] if len(batch) == 1 else batch
+            rows = _rows(batch)
+            return batch, rows, tf.constant(UNKNOWN_ROWS)
+
+        slices = data.map(whole)
+        if repeat:
+            slices = slices.repeat()
+        else:
+            # Other tasks may have more batches: until they end, this one adds a real example with weight 0.
+            filler = data.take(1).map(
+                lambda *batch: (
+                    _rows_of(batch[0] if len(batch) == 1 else batch, 0, 1),
+                    tf.constant(0),
+                    tf.constant(UNKNOWN_ROWS),
+                )
+            )
+            slices = slices.concatenate(filler.cache().repeat())
+        return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+    distributed = strategy.distribute_datasets_from_function(_prefetching(local_slices))
+    return Stream(distributed, None, False, False, specs[0])
+
+
+def static_rows(element_spec: Any) -> int | None:
+    """The first dimension of the batches when it is always the same, else None."""
+    sizes = {spec.shape[0] for spec in tf.nest.flatten(element_spec) if hasattr(spec, "shape")}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _prefetching(
+    function: Callable[[tf.distribute.InputContext], tf.data.Dataset],
+) -> Callable[[tf.distribute.InputContext], tf.data.Dataset]:
+    return lambda context: function(context).prefetch(tf.data.AUTOTUNE)
+
+
+def _check_batched(element_spec: Any) -> None:
+    for spec in tf.nest.flatten(element_spec):
+        shape = getattr(spec, "shape", None)
+        if shape is not None and shape.rank == 0:
+            raise DataError(
+                f"the data set must yield batches, got scalar elements ({spec}). "
+                "Call .batch(global_batch_size) on it."
+            )
+
+
+def _is_leafless(value: Any) -> bool:
+    return value is None
+
+
+def _rows(batch: Any) -> tf.Tensor:
+    first = next(leaf for leaf in tf.nest.flatten(batch) if not _is_leafless(leaf))
+    if isinstance(first, tf.SparseTensor):
+        return tf.cast(first.dense_shape[0], tf.int32)
+    if isinstance(first, tf.RaggedTensor):
+        return tf.cast(first.nrows(), tf.int32)
+    return tf.shape(first)[0]
+
+
+def _rows_of(batch: Any, start: Any, size: Any) -> Any:
+    """Rows [start, start + size) of every tensor in `batch`."""
+
+    def cut(leaf: Any) -> Any:
+        if _is_leafless(leaf):
+            return leaf
+        if isinstance(leaf, tf.SparseTensor):
+            rank = tf.shape(leaf.dense_shape)[0]
+            begin = tf.one_hot(0, rank, on_value=tf.cast(start, tf.int64), dtype=tf.int64)
+            rest = leaf.dense_shape[1:]
+            return tf.sparse.slice(
+                leaf, begin, tf.concat([[tf.cast(size, tf.int64)], rest], axis=0)
+            )
+        part = leaf[start : start + size]
+        if isinstance(size, int) and isinstance(part, tf.Tensor):
+            part.set_shape([size, *part.shape[1:]])
+        return part
+
+    return tf.nest.map_structure(cut, batch)
+
+
+def _slice(batch: Any, replica: Any, num_replicas: int, equal: bool) -> Any:
+    if equal:
+        global_rows = static_rows_of(batch)
+        size = global_rows // num_replicas
+        part = batch if num_replicas == 1 else _rows_of(batch, replica * size, size)
+        return part, tf.constant(size), tf.constant(global_rows)
+    global_rows = _rows(batch)
+    if num_replicas == 1:
+        return batch, global_rows, global_rows
+    replica = tf.cast(replica, tf.int32)
+    smaller, larger_slices = global_rows // num_replicas, global_rows % num_replicas
+    rows = smaller + tf.cast(replica < larger_slices, tf.int32)
+    start = replica * smaller + tf.minimum(replica, larger_slices)
+    # An empty slice holds the first example instead, with rows = 0: a batch of no rows breaks layers and
+    # makes means NaN.
+    start = tf.where(rows > 0, start, 0)
+    return _rows_of(batch, start, tf.maximum(rows, 1)), rows, global_rows
+
+
+def static_rows_of(batch: Any) -> int:
+    """The static first dimension of a batch of tensors."""
+    return next(leaf.shape[0] for leaf in tf.nest.flatten(batch) if not _is_leafless(leaf))
+
+
+def _end_of(element_spec: Any) -> tf.data.Dataset:
+    """Endless slices with global_rows = 0, in the shapes of `element_spec`."""
+
+    def blank(spec: Any) -> Any:
+        if isinstance(spec, tf.RaggedTensorSpec):
+            return tf.RaggedTensor.from_row_splits(
+                tf.zeros([0, *[d or 0 for d in spec.shape[2:]]], spec.dtype),
+                tf.zeros([2], spec.row_splits_dtype),
+            )
+        if isinstance(spec, tf.SparseTensorSpec):
+            return tf.sparse.from_dense(tf.zeros([d or 1 for d in spec.shape], spec.dtype))
+        if isinstance(spec, tf.TensorSpec):
+            shape = [d or 1 for d in spec.shape]
+            return tf.fill(shape, "") if spec.dtype == tf.string else tf.zeros(shape, spec.dtype)
+        return None
+
+    def end(_: Any) -> Any:
+        return tf.nest.map_structure(blank, element_spec)
+
+    return tf.data.Dataset.range(1).repeat().map(end)

@@ -1,0 +1,249 @@
+"""The Trainer: `fit`, `evaluate` and `predict` of a compiled Keras model, over any number of replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdml import strategies
+from tfdml.errors import ConfigError, DataError
+from tfdml.training import keras_batchnorm, keras_losses, keras_random, prepare
+from tfdml.training.agreement import Agreement
+from tfdml.training.callbacks import Callbacks
+from tfdml.training.class_weight import with_class_weight
+from tfdml.training.loop import ExecutionLoop
+from tfdml.training.metrics import Logs
+from tfdml.training.predict import predict
+from tfdml.training.progress import ProgressReporter
+from tfdml.training.stream import Data, Stream, make_stream
+
+keras_losses.install()
+keras_batchnorm.install()
+keras_random.install()
+
+
+class Trainer:
+    """Trains `model` on all replicas of `strategy`, with the mathematics of one device.
+
+    Data sets hold global batches and are the same on every task; the Trainer gives each replica its slice
+    (sizes may differ by one: every example counts the same). A function of the input context, which reads a
+    part of the data and batches it for one replica, works too. Metrics, callbacks and `steps_per_execution`
+    are those of `compile`.
+
+    A plain Keras optimizer is wrapped in `tfdml.optimizers.DistributedOptimizer`.
+
+    Args:
+        model: compiled, and built (with its optimizer and metrics) in `strategy.scope()`.
+        strategy: from `tfdml.strategies.create`, or any synchronous `tf.distribute.Strategy`; default the
+            one in whose scope the model was made.
+
+    Raises:
+        ConfigError: the model is not compiled, was built outside the scope, or asks for XLA where it cannot work.
+    """
+
+    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy | None = None):
+        self.model = model
+        self.strategy = strategy or model.distribute_strategy
+        prepare.check_model(model, self.strategy)
+        prepare.check_jit(model, self.strategy)
+        prepare.use_distributed_optimizer(model, self.strategy)
+        self._agreement = Agreement(self.strategy)
+        self._streams: dict[tuple[int, bool], tuple[Any, Stream, ExecutionLoop]] = {}
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this task writes files and prints."""
+        return strategies.is_chief(self.strategy)
+
+    # -- training
+
+    def fit(
+        self,
+        train_data: Data,
+        *,
+        epochs: int = 1,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_data: Data | None = None,
+        validation_steps: int | None = None,
+        validation_freq: int = 1,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        verbose: bool | str = "auto",
+    ) -> keras.callbacks.History:
+        """Train, with the meaning that Keras's `Model.fit` gives to the arguments.
+
+        Args:
+            train_data: global batches of (x, y) or (x, y, sample_weight), or a function of the input context.
+            steps_per_epoch: steps of an epoch; the data then repeats without end. Default: one pass.
+            verbose: report progress on the chief; "auto" means yes.
+
+        Returns:
+            History: the same on every task.
+
+        Raises:
+            DataError: the data is empty or not batched.
+        """
+        _check_counts(epochs=epochs, steps_per_epoch=steps_per_epoch, initial_epoch=initial_epoch)
+        if class_weight is not None:
+            train_data = with_class_weight(train_data, class_weight)
+        stream = make_stream(train_data, self.strategy, repeat=steps_per_epoch is not None)
+        prepare.build(self.model, self.strategy, stream.element_spec)
+        loop = self._loop(stream, "train_step")
+        steps = steps_per_epoch or stream.num_batches
+        self._examples = 0
+        reporter = ProgressReporter(lambda: self._examples, steps, epochs)
+        shows = self.is_chief and verbose not in (False, 0)
+        hooks = self._callbacks(
+            callbacks, [reporter] if shows else [], epochs=epochs, steps=steps, add_history=True
+        )
+        model = self.model
+        model.stop_training = False
+        try:
+            hooks.on_train_begin()
+            logs: Logs = {}
+            iterator = None
+            for epoch in range(initial_epoch, epochs):
+                model.reset_metrics()
+                hooks.on_epoch_begin(epoch)
+                if iterator is None or steps_per_epoch is None:
+                    iterator = iter(stream.distributed)
+                logs = self._train_epoch(loop, iterator, steps, hooks)
+                if validation_data is not None and (epoch + 1) % validation_freq == 0:
+                    validation = self._evaluate(validation_data, validation_steps, hooks)
+                    logs = logs | {f"val_{name}": value for name, value in validation.items()}
+                hooks.on_epoch_end(epoch, logs)
+                if self._agreement.any(model.stop_training):
+                    break
+            if model.optimizer is not None and epochs > initial_epoch:
+                model.optimizer.finalize_variable_values(model.trainable_variables)
+            hooks.on_train_end(logs)
+        finally:
+            reporter.close()
+        # A task that leaves early would take its part of the cluster away from the others.
+        self._agreement.barrier()
+        return model.history
+
+    def _train_epoch(
+        self, loop: ExecutionLoop, iterator: Any, steps: int | None, hooks: Callbacks
+    ) -> Logs:
+        model = self.model
+        at_once = model.steps_per_execution
+        step, self._examples, logs = 0, 0, {}
+        while steps is None or step < steps:
+            hooks.on_train_batch_begin(step)
+            wanted = at_once if steps is None else min(at_once, steps - step)
+            done, examples, new_logs = loop(iterator, wanted)
+            if done == 0:
+                break
+            step, logs = step + done, new_logs
+            self._examples += examples
+            hooks.on_train_batch_end(step - 1, logs)
+            if hooks.asks_every_execution:
+                model.stop_training = self._agreement.any(model.stop_training)
+            if model.stop_training:
+                break
+        if step == 0:
+            raise DataError(
+                "the training data yielded no batch. Check its source, and any filter or take."
+            )
+        return logs
+
+    # -- evaluation and prediction
+
+    def evaluate(
+        self,
+        data: Data,
+        *,
+        steps: int | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    ) -> Logs:
+        """Return loss and metrics over `data` (every example counted once) as a dict of floats."""
+        _check_counts(steps=steps)
+        return self._evaluate(data, steps, self._callbacks(callbacks, [], steps=steps))
+
+    def _evaluate(self, data: Data, steps: int | None, hooks: Callbacks) -> Logs:
+        stream, loop = self._evaluation(data)
+        model = self.model
+        model.reset_metrics()
+        model.stop_evaluating = False
+        hooks.on_test_begin()
+        at_once = model.steps_per_execution
+        limit = stream.num_batches if steps is None else min(steps, stream.num_batches or steps)
+        iterator = iter(stream.distributed)
+        step, logs = 0, {}
+        while limit is None or step < limit:
+            hooks.on_test_batch_begin(step)
+            done, _, new_logs = loop(
+                iterator, at_once if limit is None else min(at_once, limit - step)
+            )
+            if done == 0:
+                break
+            step, logs = step + done, new_logs
+            hooks.on_test_batch_end(step - 1, logs)
+        if step == 0:
+            raise DataError(
+                "the evaluation data yielded no batch. Check its source, and any filter or take."
+            )
+        hooks.on_test_end(logs)
+        return logs
+
+    def _evaluation(self, data: Data) -> tuple[Stream, ExecutionLoop]:
+        """The stream and the compiled loop for `data`, kept so that every epoch's validation reuses them."""
+        key = (id(data), self.model.run_eagerly)
+        if key not in self._streams:
+            stream = make_stream(data, self.strategy)
+            prepare.build(self.model, self.strategy, stream.element_spec)
+            self._streams[key] = (data, stream, self._loop(stream, "test_step"))
+        _, stream, loop = self._streams[key]
+        return stream, loop
+
+    def predict(self, data: tf.data.Dataset, *, steps: int | None = None) -> Any:
+        """Return the model's outputs for all of `data`, in its order, as NumPy arrays on every task.
+
+        Args:
+            data: global batches of x, (x,) or (x, y); only x is used.
+            steps: batches to predict; default all.
+        """
+        _check_counts(steps=steps)
+        return predict(self.model, self.strategy, data, steps)
+
+    # -- parts
+
+    def _loop(self, stream: Stream, step_name: str) -> ExecutionLoop:
+        overridden = getattr(type(self.model), step_name) is not getattr(keras.Model, step_name)
+        return ExecutionLoop(
+            self.model,
+            self.strategy,
+            getattr(self.model, step_name),
+            stream,
+            carries_logs=overridden,
+        )
+
+    def _callbacks(
+        self,
+        callbacks: Sequence[keras.callbacks.Callback] | None,
+        own: Sequence[keras.callbacks.Callback],
+        **params: Any,
+    ) -> Callbacks:
+        return Callbacks(
+            callbacks,
+            self.model,
+            chief=self.is_chief,
+            several_tasks=self._agreement.several_tasks,
+            own=own,
+            verbose=0,
+            **params,
+        )
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        smallest = 0 if name == "initial_epoch" else 1
+        if value is not None and (not isinstance(value, int) or value < smallest):
+            raise ConfigError(
+                f"`{name}` must be a whole number of at least {smallest}, got {value!r}."
+            )
