@@ -1,0 +1,164 @@
+"""Every line that a task prints: whole, with the task's name, on the console and in its log."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from tfdml.errors import ConfigError
+
+TAIL_LINES = 20
+PROGRESS_SECONDS = 10.0
+MAX_LINE_BYTES = 64 * 1024
+_COLOURS = (36, 33, 35, 32, 34, 31)  # ANSI; cyan first, red last because it looks like an error.
+
+
+class LineSplitter:
+    r"""Cuts a stream of bytes into lines.
+
+    A carriage return starts a line over, as on a terminal. Of what is overwritten (progress bars)
+    the last state is kept as the line, and one state every `PROGRESS_SECONDS` on the way there.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._overwritten = b""
+        self._shown_at = float("-inf")
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that `data` completes, without their ends."""
+        self._rest += data
+        while True:
+            end = _first(self._rest, b"\r", b"\n")
+            if end is None:
+                break
+            if self._rest[end : end + 1] == b"\r":
+                if end + 1 == len(self._rest):
+                    return  # The next byte decides whether this is the end of a line.
+                if self._rest[end + 1 : end + 2] != b"\n":
+                    yield from self._overwrite(self._rest[:end])
+                    self._rest = self._rest[end + 1 :]
+                    continue
+            line, _, self._rest = self._rest.partition(b"\n")
+            yield self._line(line.rstrip(b"\r"))
+        while len(self._rest) > MAX_LINE_BYTES:
+            yield self._rest[:MAX_LINE_BYTES]
+            self._rest = self._rest[MAX_LINE_BYTES:]
+
+    def finish(self) -> Iterator[bytes]:
+        """The last line, where it had no end."""
+        line = self._line(self._rest.rstrip(b"\r"))
+        self._rest = b""
+        if line:
+            yield line
+
+    def _overwrite(self, state: bytes) -> Iterator[bytes]:
+        if not state:
+            return
+        self._overwritten = state
+        if time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
+            self._shown_at = time.monotonic()
+            self._overwritten = b""
+            yield state
+
+    def _line(self, line: bytes) -> bytes:
+        line = line or self._overwritten
+        self._overwritten = b""
+        return line
+
+
+def _first(data: bytes, *ends: bytes) -> int | None:
+    return min((i for i in map(data.find, ends) if i >= 0), default=None)
+
+
+class Console:
+    """Standard output, shared by the threads that read the tasks' pipes."""
+
+    def __init__(self, stream: BinaryIO, *, colour: bool) -> None:
+        self._stream = stream
+        self._colour = colour
+        self._lock = threading.Lock()
+        self.closed = threading.Event()  # Set when nobody reads the output any longer.
+
+    def prefix(self, name: str, position: int) -> bytes:
+        text = f"[{name}]".encode()
+        if self._colour:
+            text = b"\x1b[%dm%s\x1b[0m" % (_COLOURS[position % len(_COLOURS)], text)
+        return text + b" "
+
+    def write(self, prefix: bytes, lines: list[bytes]) -> None:
+        if not lines or self.closed.is_set():
+            return
+        with self._lock:
+            try:
+                self._stream.write(b"".join(prefix + line + b"\n" for line in lines))
+                self._stream.flush()
+            except (BrokenPipeError, ValueError):
+                self.closed.set()
+
+
+class TaskOutput:
+    """What one task prints. A thread reads its pipe until all who could write to it have ended."""
+
+    def __init__(self, name: str, position: int, console: Console, log_path: Path | None) -> None:
+        self._console = console
+        self._prefix = console.prefix(name, position)
+        self._log = None if log_path is None else _open_log(log_path)
+        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._muted = False
+        read_fd, self.write_fd = os.pipe()
+        self._thread = threading.Thread(target=self._read, args=(read_fd,), daemon=True)
+        self._thread.start()
+
+    def close_write_end(self) -> None:
+        """To be called once the task holds the write end itself."""
+        os.close(self.write_fd)
+
+    def mute(self) -> None:
+        """Keep further lines from the console; the log file still gets them."""
+        self._muted = True
+
+    def finish(self, timeout_seconds: float) -> None:
+        """Wait until everything printed has arrived."""
+        self._thread.join(timeout_seconds)
+
+    def tail(self) -> list[str]:
+        """The last lines, oldest first."""
+        return [line.decode(errors="replace") for line in tuple(self._tail)]
+
+    def _read(self, read_fd: int) -> None:
+        splitter = LineSplitter()
+        while data := os.read(read_fd, 64 * 1024):
+            self._show(list(splitter.feed(data)))
+        self._show(list(splitter.finish()))
+        os.close(read_fd)
+        if self._log is not None:
+            self._log.close()
+
+    def _show(self, lines: list[bytes]) -> None:
+        self._tail.extend(lines)
+        if self._log is not None:
+            self._log.write(b"".join(line + b"\n" for line in lines))
+            self._log.flush()
+        if not self._muted:
+            self._console.write(self._prefix, lines)
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """Open for appending: a job that continues in its directory keeps what it printed before."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("ab")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the log file {path} ({error.strerror}): give a directory that can be "
+            "written with --log_dir."
+        ) from None
+    log.write(f"--- started {datetime.now().isoformat(timespec='seconds')}\n".encode())
+    return log

@@ -1,0 +1,140 @@
+"""Which tasks run on this host, and what each of them is given. Starts nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tfdml.cluster.ports import free_ports
+from tfdml.cluster.spec import ClusterSpec
+from tfdml.errors import ClusterError
+from tfdml.launch import gpus
+
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True)
+class Task:
+    """One process to start: `script` with `arguments`.
+
+    `variables` is what the task's environment has beyond, or other than, the launcher's.
+    """
+
+    cluster: ClusterSpec
+    script: str
+    arguments: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.cluster.task_name
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, self.script, *self.arguments]
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        return {**environ, **self.variables}
+
+    def shell_line(self) -> str:
+        """The command with its variables, to paste into a shell."""
+        assignments = [f"{name}={shlex.quote(text)}" for name, text in self.variables.items()]
+        return " ".join([*assignments, shlex.join(self.command)])
+
+
+@dataclass(frozen=True)
+class Host:
+    name: str
+    workers: int
+
+
+def parse_hosts(text: str) -> tuple[Host, ...]:
+    """Read "a:2,b:2": two workers on host a, two on host b. Raises `ClusterError`."""
+    hosts = []
+    for entry in text.split(","):
+        name, _, workers = entry.strip().rpartition(":")
+        if not name or not (workers.isascii() and workers.isdigit()) or int(workers) < 1:
+            raise ClusterError(
+                "--hosts must be HOST:WORKERS,... with at least one worker each, like a:2,b:2; "
+                f"got {entry.strip()!r} in {text!r}."
+            )
+        hosts.append(Host(name, int(workers)))
+    repeated = {host.name for host in hosts if [h.name for h in hosts].count(host.name) > 1}
+    if repeated:
+        raise ClusterError(
+            f"--hosts names {', '.join(sorted(repeated))} more than once in {text!r}: "
+            "list each host once, with all its workers."
+        )
+    return tuple(hosts)
+
+
+def on_this_host(workers: int) -> list[ClusterSpec]:
+    """`workers` tasks that talk over the loopback interface; a single one needs no cluster."""
+    if workers < 1:
+        raise ClusterError(f"--workers must be at least 1, got {workers}.")
+    if workers == 1:
+        return [ClusterSpec.local()]
+    addresses = tuple(f"127.0.0.1:{port}" for port in free_ports(workers))
+    return list(ClusterSpec({"worker": addresses}).tasks())
+
+
+def on_many_hosts(hosts: Sequence[Host], node_index: int, base_port: int) -> list[ClusterSpec]:
+    """This host's tasks of a job over `hosts`. Worker i of a host listens on `base_port` + i.
+
+    Every host works out the same cluster from the same arguments: nothing is exchanged for it.
+    """
+    if not 0 <= node_index < len(hosts):
+        raise ClusterError(
+            f"--node_index must be from 0 to {len(hosts) - 1}, the position of this host in "
+            f"--hosts, got {node_index}."
+        )
+    last_port = base_port + max(host.workers for host in hosts) - 1
+    if base_port < 1 or last_port > MAX_PORT:
+        raise ClusterError(
+            f"--base_port={base_port} gives ports up to {last_port}: they must be from 1 to "
+            f"{MAX_PORT}."
+        )
+    addresses = [f"{host.name}:{base_port + i}" for host in hosts for i in range(host.workers)]
+    first = sum(host.workers for host in hosts[:node_index])
+    tasks = list(ClusterSpec({"worker": tuple(addresses)}).tasks())
+    return tasks[first : first + hosts[node_index].workers]
+
+
+def plan_tasks(
+    clusters: Sequence[ClusterSpec],
+    script: str,
+    arguments: Sequence[str],
+    *,
+    gpus_per_worker: int | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> list[Task]:
+    """One task for each of `clusters`, this host's tasks. Raises `ClusterError`."""
+    environ = os.environ if environ is None else environ
+    if environ.get("TF_CONFIG", "").strip():
+        raise ClusterError(
+            "TF_CONFIG is already set, but the launcher gives every task its own: unset it, or "
+            "start the script with python where the platform starts one process per task."
+        )
+    shares = gpus.divide(gpus.visible_gpus(environ), len(clusters), gpus_per_worker)
+    tasks = []
+    for index, cluster in enumerate(clusters):
+        # Without PYTHONUNBUFFERED python keeps the output of a pipe back until it has 8 KB of it.
+        variables = {"KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"}
+        if not cluster.is_local:
+            variables["TF_CONFIG"] = cluster.to_tf_config()
+        if shares is not None:
+            variables[gpus.VARIABLE] = ",".join(shares[index]) or "-1"
+        tasks.append(Task(cluster, script, tuple(arguments), variables))
+    return tasks
+
+
+def describe(task: Task) -> str:
+    """The lines of a dry run for one task."""
+    tf_config = task.variables.get("TF_CONFIG")
+    shown = json.loads(tf_config) if tf_config else None
+    about = f"TF_CONFIG: {json.dumps(shown)}" if shown else "no TF_CONFIG: a single process"
+    return f"# {task.name}; {about}\n{task.shell_line()}"

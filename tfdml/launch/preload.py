@@ -1,0 +1,35 @@
+"""What the process that tasks are forked from imports once, so that no task has to: importing this
+module is its effect, and only that process imports it.
+
+It imports TensorFlow and Keras and asks them nothing: a device that is initialised before a fork is
+unusable after it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+if sys.platform == "linux":
+    # The import takes seconds, in which nothing else would notice that the launcher has been
+    # killed.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+# Ctrl-C during the import ends this process without a traceback; afterwards forkserver ignores it.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+for _name in ("tensorflow", "keras"):
+    try:
+        # By name, because nothing in this package may import TensorFlow as far as a tool can see.
+        importlib.import_module(_name)
+    except Exception as error:  # Whatever it is, the script's own import shows it where it belongs.
+        print(f"could not import {_name} ahead of the tasks: {error!r}", file=sys.stderr)
+
+gc.collect()
+gc.freeze()  # The collector touches every object it scans; frozen ones stay shared between tasks.
+sys.stdout.flush()
+sys.stderr.flush()
