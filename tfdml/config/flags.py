@@ -76,20 +76,29 @@ def with_underscores(argv: Sequence[str]) -> list[str]:
     return result
 
 
+def parse_words(argv: Sequence[str]) -> list[str]:
+    """absl's parser with our errors: sets the flags, returns the program and all other words.
+
+    Raises:
+        ConfigError: for an unknown flag, or a value that a flag does not take.
+    """
+    flags.FLAGS.unparse_flags()
+    try:
+        return flags.FLAGS(with_underscores(argv))
+    except flags.Error as error:
+        message = " ".join(str(error).split()).rstrip(".")
+        raise ConfigError(f"{message}. See --help.") from None
+
+
 def parse(argv: Sequence[str]) -> Arguments:
     """Parse a command line whose first word is the program.
 
     Raises:
         ConfigError: for an unknown flag, a value a flag does not take, or a word that is no flag.
     """
-    flags.FLAGS.unparse_flags()
     for name in _NAMES:  # absl keeps what an earlier parse in this process left
         flags.FLAGS[name].unparse()
-    try:
-        rest = flags.FLAGS(with_underscores(argv))[1:]
-    except flags.Error as error:
-        message = " ".join(str(error).split())
-        raise ConfigError(f"{message.removeprefix('FATAL ')}. See --help.") from None
+    rest = parse_words(argv)[1:]
     if rest:
         raise ConfigError(f"{rest[0]!r} is no flag. Settings are given as --set section.key=value.")
     values = flags.FLAGS

@@ -1,1 +1,26 @@
-"""."""
+"""Data sets as TFRecord shards: writing them, and reading them into training.
+
+Names load on first use; those of `shards` come without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "ImageDataset": "image_dataset",
+    "convert_images": "convert",
+    "find_shards": "shards",
+    "open_images": "image_dataset",
+    "read_records": "shards",
+    "write_shards": "shards",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"tfdml.data.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'tfdml.data' has no attribute {name!r}")

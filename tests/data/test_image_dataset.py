@@ -1,0 +1,163 @@
+"""The bundled digits and a TFDS builder as training data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfdml.data import open_images
+from tfdml.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data dir")
+
+
+@pytest.fixture(scope="module")
+def digits(data_dir):
+    return open_images("digits", data_dir=data_dir)
+
+
+def epoch(dataset) -> list[bytes]:
+    return [image.tobytes() for images, _ in dataset for image in images.numpy()]
+
+
+def test_digits_are_all_there(digits):
+    from sklearn.datasets import load_digits
+
+    assert digits.image_shape == (8, 8, 1)
+    assert digits.class_names == tuple("0123456789")
+    assert digits.num_examples == {"train": 1442, "test": 355}
+    stored = Counter(
+        (np.rint(image[..., 0] * 16 / 255).astype(int).tobytes(), int(label))
+        for dataset in (digits.training(100, seed=0, shuffle_buffer=10), digits.evaluation(100))
+        for images, labels in dataset
+        for image, label in zip(images.numpy(), labels.numpy(), strict=True)
+    )
+    bunch = load_digits()
+    assert stored == Counter(
+        (image.astype(int).tobytes(), int(label))
+        for image, label in zip(bunch.images, bunch.target, strict=True)
+    )
+
+
+def test_test_digits_are_stratified(digits):
+    labels = np.concatenate([labels.numpy() for _, labels in digits.evaluation(500)])
+    assert set(np.bincount(labels)) <= {34, 35, 36}
+
+
+def test_batches_are_global_and_the_last_holds_the_rest(digits):
+    sizes = [len(labels) for _, labels in digits.training(64, seed=0, shuffle_buffer=10_000)]
+    assert sizes == [64] * 22 + [34]
+    assert int(digits.training(64, seed=0, shuffle_buffer=10).cardinality()) == 23
+    assert digits.evaluation(64).element_spec[0].dtype == tf.float32
+
+
+def test_order_depends_on_seed_and_epoch_alone(digits):
+    def training(seed):
+        return digits.training(64, seed=seed, shuffle_buffer=10_000)
+
+    one, other = training(3), training(3)
+    first, second = epoch(one), epoch(one)
+    assert first != second
+    assert sorted(first) == sorted(second)
+    assert [first, second] == [epoch(other), epoch(other)]
+    assert first != epoch(training(4))
+
+
+def test_a_second_open_converts_nothing(digits, data_dir):
+    before = {path: path.stat().st_mtime_ns for path in (data_dir / "digits").iterdir()}
+    open_images("digits", data_dir=data_dir)
+    assert before == {path: path.stat().st_mtime_ns for path in (data_dir / "digits").iterdir()}
+
+
+def test_a_shard_that_lost_records_is_noticed(tmp_path):
+    digits = open_images("digits", data_dir=tmp_path)
+    shard = tmp_path / "digits" / "digits-test.tfrecord-00000-of-00004"
+    first = next(iter(tf.data.TFRecordDataset(str(shard)))).numpy()
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        writer.write(first)
+    with pytest.raises(tf.errors.OpError, match="expected to contain 355"):
+        epoch(digits.evaluation(64))
+
+
+def test_a_data_dir_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"Set data.data_dir to a directory that can be written"):
+        open_images("digits", data_dir=tmp_path / "file")
+
+
+@pytest.mark.slow
+def test_processes_that_start_at_once_convert_once(tmp_path):
+    code = (
+        "import sys; from tfdml.data import open_images;"
+        "print(open_images('digits', data_dir=sys.argv[1]).num_examples)"
+    )
+    command = [sys.executable, "-c", code, tmp_path]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert outputs == ["{'train': 1442, 'test': 355}\n"] * 2
+    assert len(list((tmp_path / "digits").iterdir())) == 9  # 4 + 4 shards and the manifest
+
+
+class TinyShapes(tfds.core.GeneratorBasedBuilder):
+    """20 training and 5 validation images, grey of 5x7 pixels, of 2 classes."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(5, 7, 1)),
+                    "label": tfds.features.ClassLabel(names=["dark", "light"]),
+                }
+            )
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._examples(20), "validation": self._examples(5)}
+
+    def _generate_examples(self):
+        raise NotImplementedError
+
+    def _examples(self, count):
+        for i in range(count):
+            yield i, {"image": np.full([5, 7, 1], 100 * (i % 2), np.uint8), "label": i % 2}
+
+
+class NoImages(TinyShapes):
+    """The same without images."""
+
+    def _info(self):
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict({"text": tfds.features.Text()})
+        )
+
+
+def test_tfds_images(tmp_path):
+    data = open_images("tfds:tiny_shapes", data_dir=tmp_path)
+    assert data.class_names == ("dark", "light")
+    assert data.image_shape == (5, 7, 1)
+    assert data.num_examples == {"train": 20, "validation": 5}
+    batches = list(data.training(8, seed=0, shuffle_buffer=100))
+    assert [len(labels) for _, labels in batches] == [8, 8, 4]
+    for images, labels in [*batches, *data.evaluation(8)]:
+        assert images.dtype == tf.float32
+        assert np.array_equal(images[:, 0, 0, 0], 100 * labels.numpy())
+    resized = open_images("tfds:tiny_shapes", data_dir=tmp_path, image_size=4)
+    assert next(iter(resized.evaluation(8)))[0].shape == (5, 4, 4, 1)
+
+
+def test_tfds_errors(tmp_path):
+    with pytest.raises(DataError, match="tfds:no_such_set_at_all cannot be loaded"):
+        open_images("tfds:no_such_set_at_all", data_dir=tmp_path)
+    with pytest.raises(DataError, match="no image classification set: it has the features text"):
+        open_images("tfds:no_images", data_dir=tmp_path)
