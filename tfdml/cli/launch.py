@@ -159,9 +159,9 @@ def _parser() -> argparse.ArgumentParser:
         how,
         "--grace_period_seconds",
         type=float,
-        default=10.0,
+        default=5.0,
         metavar="S",
-        help="how long a task may take to end after SIGTERM, before SIGKILL (10)",
+        help="how long a task may take to end after SIGTERM, before SIGKILL (5)",
     )
     _flag(
         how,

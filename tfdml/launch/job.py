@@ -133,14 +133,15 @@ class Job:
 
     def _note(self, event: _Ended) -> None:
         self._running.discard(event.position)
+        output = self._outputs[event.position]
         if event.returncode == 0 or self._stopping.is_set():
+            output.release()
             return
         # The others are going to fail for want of this one: what they say of it is not the cause.
         for position in self._running:
             self._outputs[position].mute()
         name = self._tasks[event.position].name
-        lines = self._outputs[event.position].tail()
-        self._failures.append(Failure(name, event.returncode, event.at, lines))
+        self._failures.append(Failure(name, event.returncode, event.at, output.last_lines()))
 
     def _await_root_cause(self) -> _Stop | None:
         """Give a task that may have caused the failure a moment to end, too."""

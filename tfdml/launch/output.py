@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import select
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +16,11 @@ from typing import BinaryIO
 from tfdml.errors import ConfigError
 
 TAIL_LINES = 20
+# What a task prints when it is about to fail. All tasks of a job often fail alike, so it is kept
+# from the console for as long as a task may take to end: the job shows the root cause's, once.
+_LAST_WORDS = re.compile(rb"Traceback \(most recent call last\):|error: ")
+LAST_WORDS_SECONDS = 3.0
+LAST_WORDS_LINES = 100
 PROGRESS_SECONDS = 10.0
 MAX_LINE_BYTES = 64 * 1024
 _COLOURS = (36, 33, 35, 32, 34, 31)  # ANSI; cyan first, red last because it looks like an error.
@@ -80,11 +87,15 @@ def _first(data: bytes, *ends: bytes) -> int | None:
 class Console:
     """Standard output, shared by the threads that read the tasks' pipes."""
 
-    def __init__(self, stream: BinaryIO, *, colour: bool) -> None:
+    def __init__(
+        self, stream: BinaryIO, *, colour: bool, on_closed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_closed` is called once, when nobody reads the output any longer."""
         self._stream = stream
         self._colour = colour
+        self._on_closed = on_closed
+        self._closed = False
         self._lock = threading.Lock()
-        self.closed = threading.Event()  # Set when nobody reads the output any longer.
 
     def prefix(self, name: str, position: int) -> bytes:
         text = f"[{name}]".encode()
@@ -93,14 +104,17 @@ class Console:
         return text + b" "
 
     def write(self, prefix: bytes, lines: list[bytes]) -> None:
-        if not lines or self.closed.is_set():
-            return
         with self._lock:
+            if not lines or self._closed:
+                return
             try:
                 self._stream.write(b"".join(prefix + line + b"\n" for line in lines))
                 self._stream.flush()
-            except (BrokenPipeError, ValueError):
-                self.closed.set()
+            except BrokenPipeError:
+                self._closed = True
+                # What is left in the buffer goes nowhere, without a complaint at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+                self._on_closed()
 
 
 class TaskOutput:
@@ -111,6 +125,8 @@ class TaskOutput:
         self._prefix = console.prefix(name, position)
         self._log = None if log_path is None else _open_log(log_path)
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._last_words: list[bytes] = []
+        self._last_words_at = 0.0
         self._muted = False
         read_fd, self.write_fd = os.pipe()
         self._thread = threading.Thread(target=self._read, args=(read_fd,), daemon=True)
@@ -128,24 +144,48 @@ class TaskOutput:
         """Wait until everything printed has arrived."""
         self._thread.join(timeout_seconds)
 
-    def tail(self) -> list[str]:
-        """The last lines, oldest first."""
-        return [line.decode(errors="replace") for line in tuple(self._tail)]
+    def last_lines(self) -> list[str]:
+        """Of a task that has failed: its last words, or else its last lines, oldest first."""
+        lines = self._last_words or tuple(self._tail)
+        return [line.decode(errors="replace") for line in lines]
+
+    def release(self) -> None:
+        """Show what was kept back after all: the task has not failed."""
+        self._show(self._last_words)
+        self._last_words = []
 
     def _read(self, read_fd: int) -> None:
         splitter = LineSplitter()
-        while data := os.read(read_fd, 64 * 1024):
-            self._show(list(splitter.feed(data)))
-        self._show(list(splitter.finish()))
+        while True:
+            if self._last_words:
+                patience = self._last_words_at + LAST_WORDS_SECONDS - time.monotonic()
+                if not select.select([read_fd], [], [], max(patience, 0.0))[0]:
+                    self.release()
+            data = os.read(read_fd, 64 * 1024)
+            self._take(list(splitter.feed(data) if data else splitter.finish()))
+            if not data:
+                break
         os.close(read_fd)
         if self._log is not None:
             self._log.close()
 
-    def _show(self, lines: list[bytes]) -> None:
+    def _take(self, lines: list[bytes]) -> None:
         self._tail.extend(lines)
         if self._log is not None:
             self._log.write(b"".join(line + b"\n" for line in lines))
             self._log.flush()
+        if not self._last_words:
+            first = next((i for i, line in enumerate(lines) if _LAST_WORDS.match(line)), None)
+            self._show(lines[:first])
+            if first is None:
+                return
+            lines = lines[first:]
+            self._last_words_at = time.monotonic()
+        self._last_words += lines
+        if len(self._last_words) > LAST_WORDS_LINES:
+            self.release()
+
+    def _show(self, lines: list[bytes]) -> None:
         if not self._muted:
             self._console.write(self._prefix, lines)
 

@@ -50,8 +50,8 @@ class PeerWatch:
             if waited >= self._timeout_seconds:
                 self._give_up(
                     f"{silent} did not answer within {waited:.0f} s: start the same line there "
-                    "with its own --node_index, check the address and the firewall, or allow more time with "
-                    "--start_timeout_seconds."
+                    "with its own --node_index, check the address and the firewall, or allow more "
+                    "time with --start_timeout_seconds."
                 )
                 return
             if waited >= next_report:

@@ -21,7 +21,7 @@ from tfdml.launch.start import ForkStarter, SpawnStarter, Starter
 
 START_METHODS = ("auto", "fork", "spawn")
 PORT_CLASH_STARTS = 4
-PEERS_SILENT_STATUS = 1
+STOPPED_STATUS = 1
 
 
 def say(text: str) -> None:
@@ -94,7 +94,8 @@ class _Runner:
         self._log_dir = log_dir
         self._grace_period_seconds = grace_period_seconds
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self._console = Console(sys.stdout.buffer, colour=colour)
+        self._console = Console(sys.stdout.buffer, colour=colour, on_closed=self._on_closed)
+        self._job: Job | None = None
         self._guard = Guard()
         self._preloads: TaskOutput | None = None
 
@@ -119,6 +120,7 @@ class _Runner:
             log_dir=self._log_dir,
             grace_period_seconds=self._grace_period_seconds,
         )
+        self._job = job
         self._prepare(tasks)
         with _stopped_by_signals(job):
             logs = f", logs in {self._log_dir}" if self._log_dir else ""
@@ -134,6 +136,10 @@ class _Runner:
             )
             with closing(watch):
                 return job.wait()
+
+    def _on_closed(self) -> None:
+        if self._job is not None:
+            self._job.stop(signal.SIGTERM, "ended, because nobody reads the output any longer")
 
     def _prepare(self, tasks: Sequence[Task]) -> None:
         if self._preloads is None:
@@ -168,7 +174,7 @@ def _conclude(outcome: Outcome, log_dir: Path | None) -> int:
     """Say once why the job failed; its exit status."""
     if outcome.reason:
         say(outcome.reason)
-        return PEERS_SILENT_STATUS
+        return STOPPED_STATUS
     if outcome.stopped_by is not None:
         say(f"stopped by {signal.Signals(outcome.stopped_by).name}")
     elif outcome.failure is not None:
