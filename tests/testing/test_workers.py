@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from pathlib import Path
 
@@ -57,11 +56,14 @@ def describe_process():
     }
 
 
-def worker_1_raises():
+def worker_1_raises(directory):
     print(f"hello from {current_task()}")
     os.write(2, b"native line\n")
+    printed = Path(directory, "printed")
     if current_task()[1] == 1:
+        wait_for(printed)
         raise ValueError("planted")
+    printed.touch()
     time.sleep(60)
 
 
@@ -142,9 +144,9 @@ def test_fresh_process_has_no_cluster_and_takes_the_callers_surroundings(tmp_pat
     assert run_in_process(describe_process, env={"TFDML_TEST_MARKER": "x"})["marker"] == "x"
 
 
-def test_failure_shows_traceback_and_every_output():
+def test_failure_shows_traceback_and_every_output(tmp_path):
     with pytest.raises(WorkerError) as raised:
-        run_workers(worker_1_raises)
+        run_workers(worker_1_raises, args=(str(tmp_path),))
     message = str(raised.value)
     assert message.startswith("worker 1 failed first: it raised ValueError: planted")
     assert message.count("Traceback (most recent call last)") == 1
@@ -255,11 +257,15 @@ def test_wrong_arguments_are_refused():
         run_in_process(describe_process, env={"KERAS_BACKEND": "jax"})
 
 
-def wait_for_pids(path: Path) -> list[int]:
-    """The two pids that `start_a_child_and_hang` writes; the runner's limit bounds the wait."""
-    tick = threading.Event()
+def wait_for(path: Path) -> None:
+    """Until a file is there; the test runner's time limit bounds the wait."""
     while not path.exists():
-        tick.wait(0.05)
+        time.sleep(0.05)
+
+
+def wait_for_pids(path: Path) -> list[int]:
+    """The two pids that `start_a_child_and_hang` writes."""
+    wait_for(path)
     return [int(pid) for pid in path.read_text().split()]
 
 

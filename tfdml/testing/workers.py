@@ -27,9 +27,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
 
+from tfdml.cluster.ports import free_ports
 from tfdml.errors import ConfigError
 from tfdml.testing.forkserver import warm_context, worker_environment
-from tfdml.testing.ports import free_ports
 from tfdml.testing.task import Assignment, Call
 from tfdml.testing.worker import Worker, WorkerError
 
@@ -71,7 +71,7 @@ class Workers(Sequence[Worker]):
 
     def wait(self) -> list[Any]:
         """The results in task order; `WorkerError` at the first failure or when time is over."""
-        self._wait_until(lambda: all(w.finished for w in self._workers), stop_at_failure=True)
+        self._wait_while_running(self._workers, stop_at_failure=True)
         failed = [w for w in self._workers if w.failure]
         if failed:
             raise self._error(min(failed, key=lambda w: w.failure.at if w.failure else 0.0))
@@ -80,7 +80,7 @@ class Workers(Sequence[Worker]):
     def wait_for(self, index: int) -> Any:
         """The result of one task; `WorkerError` if that one fails, whatever the others do."""
         worker = self._workers[index]
-        self._wait_until(lambda: worker.finished, stop_at_failure=False)
+        self._wait_while_running([worker], stop_at_failure=False)
         if worker.failure:
             raise self._error(worker)
         return worker.result
@@ -92,18 +92,19 @@ class Workers(Sequence[Worker]):
         shutil.rmtree(self._directory, ignore_errors=True)
         _open_groups.discard(self)
 
-    def _wait_until(self, done: Callable[[], bool], stop_at_failure: bool) -> None:
-        while not done():
-            if stop_at_failure and any(w.failure for w in self._workers):
+    def _wait_while_running(self, wanted: Sequence[Worker], stop_at_failure: bool) -> None:
+        while True:
+            # Each task is looked at once a round: one that ends meanwhile wakes the next wait.
+            running = [w for w in self._workers if not w.finished]
+            failed = any(w.failure for w in self._workers if w not in running)
+            if (stop_at_failure and failed) or not any(w in running for w in wanted):
                 return
             remaining = self._deadline - time.monotonic()
             if remaining <= 0:
-                raise self._timed_out()
-            waitables = [x for w in self._workers if not w.finished for x in w.waitables]
-            wait_for_any(waitables, timeout=remaining)
+                raise self._timed_out(running)
+            wait_for_any([x for w in running for x in w.waitables], timeout=remaining)
 
-    def _timed_out(self) -> WorkerError:
-        hung = [w for w in self._workers if not w.finished]
+    def _timed_out(self, hung: Sequence[Worker]) -> WorkerError:
         for worker in hung:  # their faulthandler writes the stacks of all threads into their output
             worker.kill(signal.SIGUSR1)
         time.sleep(_STACK_DUMP_SECONDS)
