@@ -1,111 +1,176 @@
-"""One training run, the same mathematics on any strategy: what the equivalence tests compare."""
+"""Small trainings that mean the same on any number of replicas: what the equivalence tests compare."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
 
 import numpy as np
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+VARIANTS = ("plain", "accumulated", "clipped", "loss_scaled")
+MODELS = ("dense", "conv_sync_bn")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What to train and how."""
+    """What to train: 20 steps by default, the last one of 5 examples, so uneven or empty on some replicas."""
 
-    strategy: str = "one_device"
-    num_virtual_devices: int | None = None
     model: str = "dense"
     optimizer: str = "sgd"
     variant: str = "plain"
     dtype: str = "float64"
-    num_rows: int = 19 * 12 + 5  # 20 steps, the last one uneven
-    batch: int = 12
-    epochs: int = 1
+    num_rows: int = 19 * 12 + 5
+    global_batch_size: int = 12
     steps_per_execution: int = 4
 
 
-def run(case: Case) -> dict:
-    """Train as `case` says in this process; return weights, hashes, logs and the number of replicas."""
+@dataclass(frozen=True)
+class Replicas:
+    """Where to train: the arguments of `tfdml.strategies.create`."""
+
+    strategy: str
+    num_virtual_devices: int | None = None
+
+
+ALL_CASES = [
+    Case(model=model, optimizer=optimizer, variant=variant)
+    for model, optimizer, variant in product(MODELS, OPTIMIZERS, VARIANTS)
+]
+
+
+def in_float32(cases: list[Case]) -> list[Case]:
+    return [replace(case, dtype="float32") for case in cases]
+
+
+def train_with_keras(cases: list[Case]) -> list[dict[str, Any]]:
+    """The reference: `model.fit` of plain Keras on one device; tfdml takes no part."""
+    return [_train_with_keras(case) for case in cases]
+
+
+def _train_with_keras(case: Case) -> dict[str, Any]:
     import keras
-    import tensorflow as tf
+
+    _set_dtype_and_seed(case)
+    model = build_model(case.model)
+    settings: dict[str, Any] = {
+        "plain": {},
+        "loss_scaled": {},  # scales are powers of two, so exact: the same as without
+        "accumulated": {"gradient_accumulation_steps": 4},
+        "clipped": {"global_clipnorm": 0.05},
+    }[case.variant]
+    model.compile(
+        build_optimizer(case.optimizer, **settings),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    history = model.fit(make_data(case), verbose=0).history
+    evaluation = model.evaluate(make_data(case), verbose=0, return_dict=True)
+    return _result(model, history, evaluation)
+
+
+def train_with_tfdml(cases: list[Case], replicas: Replicas) -> list[dict[str, Any]]:
+    """The same trainings by `tfdml.Trainer`, all in this process on one strategy."""
+    import tfdml
+
+    strategy = tfdml.strategies.create(
+        replicas.strategy,
+        tfdml.cluster.resolve(),
+        num_virtual_devices=replicas.num_virtual_devices,
+    )
+    return [_train_with_tfdml(case, strategy) for case in cases]
+
+
+def _train_with_tfdml(case: Case, strategy: Any) -> dict[str, Any]:
+    import keras
 
     import tfdml
-    from tfdml.testing import weight_hash
 
-    keras.utils.set_random_seed(7)
-    keras.config.set_floatx(case.dtype)
-    keras.config.set_dtype_policy(case.dtype)
-    cluster = tfdml.cluster.resolve(os.environ)
-    strategy = tfdml.strategies.create(
-        case.strategy, cluster, num_virtual_devices=case.num_virtual_devices
-    )
+    _set_dtype_and_seed(case)
+    settings: dict[str, Any] = {
+        "plain": {},
+        "accumulated": {"gradient_accumulation_steps": 4},
+        "clipped": {"global_clipnorm": 0.05},
+        "loss_scaled": {
+            "loss_scale": "dynamic",
+            "initial_scale": 1024.0,
+            "dynamic_growth_steps": 6,
+        },
+    }[case.variant]
     with strategy.scope():
         model = build_model(case.model)
         model.compile(
-            optimizer=build_optimizer(case.optimizer, case.variant),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            tfdml.optimizers.DistributedOptimizer(build_optimizer(case.optimizer), **settings),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=case.steps_per_execution,
         )
-    x, y = make_data(case)
-    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(case.batch)
     trainer = tfdml.Trainer(model, strategy)
-    history = trainer.fit(data, epochs=case.epochs, verbose=False)
-    evaluation = trainer.evaluate(data)
+    history = trainer.fit(make_data(case), verbose=False).history
+    evaluation = trainer.evaluate(make_data(case))
+    result = _result(model, history, evaluation)
+    return result | {"replicas": strategy.num_replicas_in_sync}
+
+
+def _result(model: Any, history: dict, evaluation: dict) -> dict[str, Any]:
+    from tfdml.testing import replica_hashes
+
     return {
-        "replicas": strategy.num_replicas_in_sync,
-        "weights": [np.array(v) for v in model.get_weights()],
-        "hash": weight_hash(model),
-        "history": history.history,
+        "weights": {v.path: np.array(v.numpy()) for v in model.weights},
+        "hashes": replica_hashes(model),
+        "history": history,
         "evaluation": evaluation,
         "iterations": int(model.optimizer.iterations.numpy()),
     }
 
 
-def make_data(case: Case) -> tuple[np.ndarray, np.ndarray]:
+def _set_dtype_and_seed(case: Case) -> None:
+    import keras
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(7)
+    keras.config.set_floatx(case.dtype)
+    keras.config.set_dtype_policy(case.dtype)
+
+
+def make_data(case: Case) -> Any:
+    import tensorflow as tf
+
     generator = np.random.default_rng(3)
-    shape = (8, 8, 1) if case.model != "dense" else (10,)
+    shape = (10,) if case.model == "dense" else (8, 8, 1)
     x = generator.normal(size=(case.num_rows, *shape)).astype(case.dtype)
-    return x, generator.integers(0, 3, size=case.num_rows)
+    y = generator.integers(0, 3, size=case.num_rows)
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(case.global_batch_size)
 
 
-def build_model(name: str):
+def build_model(name: str) -> Any:
     import keras
 
     if name == "dense":
-        return keras.Sequential(
-            [
-                keras.layers.Input((10,)),
-                keras.layers.Dense(16, activation="tanh", kernel_regularizer="l2"),
-                keras.layers.Dense(3),
-            ]
-        )
-    return keras.Sequential(
-        [
+        layers = [
+            keras.layers.Input((10,)),
+            keras.layers.Dense(16, activation="tanh", kernel_regularizer="l2"),
+            keras.layers.Dense(3),
+        ]
+    else:
+        layers = [
             keras.layers.Input((8, 8, 1)),
+            # No bias: before BatchNormalization its gradient is rounding noise, which Adam magnifies.
             keras.layers.Conv2D(4, 3, use_bias=False),
-            keras.layers.BatchNormalization(synchronized=name == "conv_sync_bn"),
+            keras.layers.BatchNormalization(synchronized=True),
             keras.layers.ReLU(),
             keras.layers.Flatten(),
             keras.layers.Dense(3),
         ]
-    )
+    return keras.Sequential(layers)
 
 
-def build_optimizer(name: str, variant: str):
+def build_optimizer(name: str, **settings: Any) -> Any:
     import keras
 
-    import tfdml
-
-    inner = {
-        "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
-        "adam": lambda: keras.optimizers.Adam(1e-2),
-        "adamw": lambda: keras.optimizers.AdamW(1e-2, weight_decay=0.05),
-    }[name]()
-    settings = {
-        "plain": {},
-        "accumulated": {"gradient_accumulation_steps": 4},
-        "clipped": {"global_clipnorm": 0.05},
-        "loss_scaled": {"loss_scale": "dynamic", "initial_scale": 1024.0, "dynamic_growth_steps": 6},
-    }[variant]
-    return tfdml.optimizers.DistributedOptimizer(inner, **settings)
+    if name == "sgd":
+        return keras.optimizers.SGD(0.1, momentum=0.9, **settings)
+    if name == "adam":
+        return keras.optimizers.Adam(1e-2, **settings)
+    return keras.optimizers.AdamW(1e-2, weight_decay=0.05, **settings)

@@ -1,0 +1,52 @@
+"""What `strategies.create` refuses, and how it says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfdml import strategies
+from tfdml.cluster.spec import ClusterSpec
+from tfdml.errors import ClusterError, ConfigError
+from tfdml.testing import run_in_process
+
+TWO_WORKERS = ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 0)
+
+
+def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
+    with pytest.raises(ConfigError, match=r"one_device, mirrored.*got 'mirored'.*'mirrored'\?"):
+        strategies.create("mirored")
+
+
+@pytest.mark.parametrize("name", ["one_device", "mirrored", "tpu"])
+def test_a_strategy_of_one_process_refuses_a_cluster(name):
+    with pytest.raises(ClusterError, match=f"'{name}' trains in one process.*2 workers.*multi_worker"):
+        strategies.create(name, TWO_WORKERS)
+
+
+def test_tpu_without_a_tpu_is_one_sentence():
+    with pytest.raises(ClusterError, match="found no TPU"):
+        strategies.create("tpu")
+
+
+def test_multi_worker_refuses_parameter_servers():
+    cluster = ClusterSpec({"chief": ("a:1",), "ps": ("b:1",)}, "chief", 0)
+    with pytest.raises(ClusterError, match="no parameter servers"):
+        strategies.create("multi_worker", cluster)
+
+
+def second_strategy() -> list[str]:
+    messages = []
+    strategies.create("mirrored", num_virtual_devices=2)
+    strategies.create("one_device")  # has no collectives, so it may stand beside another
+    for name in ("mirrored", "multi_worker"):
+        try:
+            strategies.create(name)
+        except ConfigError as error:
+            messages.append(str(error))
+    return messages
+
+
+def test_a_second_strategy_with_collectives_in_one_process_is_refused():
+    first, second = run_in_process(second_strategy)
+    assert "got 'mirrored' after 'mirrored'" in first
+    assert "got 'multi_worker' after 'mirrored'" in second
