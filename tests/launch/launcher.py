@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -47,7 +46,7 @@ class Launcher:
         """Run to the end, within the time limit; the end must leave no process."""
         with self.begin(*arguments) as process:
             result = self.finish(process)
-        assert self.left() == []
+        self.expect_nothing_left()
         return result
 
     def finish(self, process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
@@ -58,6 +57,10 @@ class Launcher:
             out, err = process.communicate()
             raise AssertionError(f"no end after {SECONDS} s:\n{out}\n{err}") from None
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def expect_nothing_left(self) -> None:
+        """Soon, that is: multiprocessing's resource tracker ends a moment after the launcher."""
+        assert eventually(lambda: not self.left(), seconds=10), f"left: {self.left()}"
 
     def left(self) -> list[str]:
         """The command lines of all processes that descend from a launcher of this object."""
@@ -93,7 +96,3 @@ def lines_of(output: str, task: str) -> list[str]:
     """What `task` printed, in order."""
     prefix = f"[{task}] "
     return [line[len(prefix) :] for line in output.splitlines() if line.startswith(prefix)]
-
-
-def interrupt(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGINT)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
+import os
 import signal
 import sys
 
@@ -19,6 +20,8 @@ if sys.platform == "linux":
     # The import takes seconds, in which nothing else would notice that the launcher has been
     # killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+if os.environ.get("TFDML_LAUNCHER_PID", str(os.getppid())) != str(os.getppid()):
+    os._exit(1)  # It had been killed before it could be noticed.
 # Ctrl-C during the import ends this process without a traceback; afterwards forkserver ignores it.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 

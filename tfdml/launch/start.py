@@ -118,6 +118,7 @@ class ForkStarter:
         """Start the import. For the main thread: the forkserver dies with the caller."""
         self._context.set_forkserver_preload(["tfdml.launch.preload"])
         # It keeps the environment that it finds now, and TensorFlow reads some of it on import.
+        environment = {**environment, "TFDML_LAUNCHER_PID": str(os.getpid())}  # See preload.py.
         with _environment(environment), _printing_to(output_fd):
             multiprocessing.forkserver.ensure_running()
 
@@ -145,8 +146,10 @@ class ForkStarter:
         # down the whole of TensorFlow first, or even finishes importing it.
         pid = getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None)
         if pid is not None:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)
+                # Until it is gone, but leaving its status to forkserver, which asks for it.
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 @contextmanager

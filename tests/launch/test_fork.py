@@ -1,0 +1,127 @@
+"""A forked task is what `python SCRIPT` is, and starts again without a second import."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.launch.launcher import Launcher, eventually, lines_of
+
+TWO = ("--workers=2", "--start_method=fork")
+
+FIDELITY = """
+    import atexit, multiprocessing, os, pickle, sys, threading
+    had_tensorflow = "tensorflow" in sys.modules
+    import numpy
+
+    class Local:
+        pass
+
+    if __name__ == "__main__":
+        atexit.register(print, "atexit")
+        threading.Timer(0.2, lambda: print("thread")).start()
+        assert type(pickle.loads(pickle.dumps(Local()))) is Local
+        print("forked", had_tensorflow)
+        print("argv", sys.argv)
+        print("path", sys.path[0])
+        print("file", __file__)
+        print("environment", os.environ["OMP_NUM_THREADS"], os.environ["KERAS_BACKEND"])
+        print("start method", multiprocessing.get_start_method())
+        print("stdin", repr(sys.stdin.read()))
+        print("numpy", numpy.random.rand())
+        sys.exit("the end")
+"""
+
+
+def fidelity(lines: list[str]) -> list[str]:
+    """What must be the same however the script was started."""
+    return [line for line in lines if not line.startswith(("forked", "numpy"))]
+
+
+def test_a_forked_script_is_what_plain_python_runs(launcher: Launcher) -> None:
+    launcher.variables["OMP_NUM_THREADS"] = "3"
+    script = launcher.script(FIDELITY)
+    result = launcher.run(*TWO, script, "--flag")
+    plain = subprocess.run(
+        [sys.executable, script, "--flag"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={"OMP_NUM_THREADS": "3", "KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"},
+    )
+    assert result.returncode == plain.returncode == 1
+    ends = [lines_of(result.stdout, f"worker {index}") for index in (0, 1)]
+    whole = max(ends, key=len)  # The other one may have been ended before it was through.
+    assert "forked True" in whole
+    assert fidelity(whole) == fidelity(plain.stdout.splitlines())
+    drawn = {line for lines in ends for line in lines if line.startswith("numpy")}
+    assert len(drawn) == sum(line.startswith("numpy") for lines in ends for line in lines)
+
+
+@pytest.mark.slow
+def test_a_traceback_names_only_the_script(launcher: Launcher) -> None:
+    script = launcher.script("def f():\n    raise ValueError('boom')\n\nf()\n")
+    result = launcher.run(*TWO, script)
+    assert result.returncode == 1
+    assert (result.stdout + result.stderr).count("ValueError: boom") == 1
+    assert result.stderr.count("  File ") == 2
+    assert result.stderr.count(f'File "{script}"') == 2
+
+
+CLASH_ONCE = """
+    import json, os, pathlib, sys
+    if json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1:
+        marker = pathlib.Path(sys.argv[1])
+        print("parent", os.getppid())
+        if not marker.exists():
+            marker.touch()
+            sys.exit("Could not start gRPC server")
+"""
+
+
+@pytest.mark.slow
+def test_a_new_start_comes_from_the_same_warm_process(launcher: Launcher, tmp_path: Path) -> None:
+    result = launcher.run(*TWO, launcher.script(CLASH_ONCE), str(tmp_path / "clashed"))
+    assert result.returncode == 0
+    lines = lines_of(result.stdout, "worker 1")
+    parents = [line for line in lines if line.startswith("parent")]
+    assert len(parents) == 2 and parents[0] == parents[1]
+
+
+WAIT = """
+    import json, os, pathlib, subprocess, sys, time
+    index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    child = subprocess.Popen(["sleep", "1000"])
+    pathlib.Path(sys.argv[1], f"ready-{index}").touch()
+    time.sleep(1000)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
+def test_the_end_of_the_launcher_leaves_nothing(launcher: Launcher, signum: int) -> None:
+    process = launcher.begin(*TWO, launcher.script(WAIT), str(launcher.directory))
+    for index in (0, 1):
+        launcher.wait_for(launcher.directory / f"ready-{index}")
+    process.send_signal(signum)
+    result = launcher.finish(process)
+    assert result.returncode == (-signum if signum == signal.SIGKILL else 128 + signum)
+    launcher.expect_nothing_left()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_an_end_during_the_import_leaves_nothing(launcher: Launcher, signum: int) -> None:
+    script = launcher.script("raise AssertionError('was started')")
+    process = launcher.begin(*TWO, script)
+    assert eventually(lambda: any("forkserver" in line for line in launcher.left()))
+    process.send_signal(signum)
+    result = launcher.finish(process)
+    assert "was started" not in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    launcher.expect_nothing_left()
