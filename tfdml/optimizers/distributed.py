@@ -74,13 +74,15 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             )
         if loss_scale == "auto" and optimizer.loss_scale_factor is not None:
             loss_scale = optimizer.loss_scale_factor
-        self._dynamic, self._static_scale = _parse_loss_scale(loss_scale)
+        dynamic, static_scale = _parse_loss_scale(loss_scale)
         super().__init__(
             optimizer,
-            initial_scale=self._static_scale or initial_scale,
+            initial_scale=static_scale or initial_scale,
             dynamic_growth_steps=dynamic_growth_steps,
             name=name,
         )
+        self._dynamic = dynamic
+        self._scales_loss = dynamic or static_scale is not None
         _set_clipping(optimizer, clipvalue, clipnorm, global_clipnorm)
         self._accumulation_steps = _take_over(
             optimizer, "gradient_accumulation_steps", gradient_accumulation_steps
@@ -96,7 +98,6 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             "bucket_bytes": bucket_bytes,
         }
         self.replica_state = ReplicaState()
-        self._scales_loss = self._dynamic or self._static_scale is not None
         keras_private.disable_own_reduction(optimizer)
 
     # -- construction of variables
@@ -121,7 +122,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         """The factor that the loss is multiplied with: a float32 scalar tensor, or 1.0 without loss scaling."""
         if not self._scales_loss:
             return 1.0
-        return self.dynamic_scale.value if self.built else self.initial_scale
+        return tf.convert_to_tensor(self.dynamic_scale if self.built else self.initial_scale)
 
     def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
         """Multiply `loss` with the loss scale."""
@@ -161,6 +162,9 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
                 "no variable has a gradient (every gradient is None). Check that the loss depends on the "
                 "model's trainable variables and that `compile` got a `loss`."
             )
+        for gradient, variable in pairs:
+            if isinstance(gradient, tf.Tensor):
+                gradient.set_shape(variable.shape)  # back-propagation sometimes loses it
         gradients = [self._unscale(gradient) for gradient, _ in pairs]
         variables = [variable for _, variable in pairs]
         if self._accumulation_steps:

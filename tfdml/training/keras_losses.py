@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 from keras.src.losses import loss as keras_loss
 
@@ -36,6 +37,25 @@ def install() -> None:
     keras_loss.scale_loss_for_distribution = _scale
     keras_loss.unscale_loss_for_distribution = _unscale
     keras_loss.reduce_weighted_values = _reduce_weighted_values
+
+
+def weigh_by_rows(tracker: keras.metrics.Mean) -> None:
+    """Make the metric of one output's loss count examples.
+
+    Keras weighs it with the static batch size and, where that is not known, counts batches: an example in a
+    short last batch, or in a smaller slice, would count more than others.
+    """
+    if "update_state" in vars(tracker):
+        return
+    update_state = tracker.update_state
+
+    def update(values: Any, sample_weight: Any = None) -> Any:
+        step = current()
+        if step is not None and step.rows is not None:
+            sample_weight = step.rows
+        return update_state(values, sample_weight=sample_weight)
+
+    tracker.update_state = update
 
 
 def _factor(step: ReplicaStep, dtype: tf.DType) -> tf.Tensor:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfdml.errors import ConfigError
 from tfdml.optimizers import DistributedOptimizer, keras_private
+from tfdml.training import keras_losses
 
 
 def check_model(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
@@ -92,6 +93,9 @@ def build(model: keras.Model, strategy: tf.distribute.Strategy, element_spec: An
     """Create the variables of model, optimizer, loss and metrics from the shapes in `element_spec`."""
     with strategy.scope():
         model._symbolic_build(data_batch=tf.nest.map_structure(_as_leaf, element_spec))
+    if model._compile_loss is not None:
+        for tracker in model._compile_loss.metrics:
+            keras_losses.weigh_by_rows(tracker)
     for metric in model.metrics:
         for variable in metric.variables:
             if not strategy.extended.variable_created_in_scope(variable.value):
@@ -102,6 +106,4 @@ def build(model: keras.Model, strategy: tf.distribute.Strategy, element_spec: An
 
 
 def _as_leaf(spec: Any) -> Any:
-    if isinstance(spec, tf.NoneTensorSpec) if hasattr(tf, "NoneTensorSpec") else spec is None:
-        return None
-    return spec if hasattr(spec, "dtype") else None
+    return spec if hasattr(spec, "dtype") else None  # Keras knows no spec for "nothing"
