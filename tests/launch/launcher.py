@@ -9,7 +9,7 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,9 +32,12 @@ class Launcher:
         path.write_text(textwrap.dedent(text))
         return str(path)
 
-    def begin(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    def begin(
+        self, *arguments: str, within: Sequence[str] = (), **options: object
+    ) -> subprocess.Popen[str]:
+        """Start a launcher; `within` is a command that it runs under."""
         return subprocess.Popen(
-            [sys.executable, "-m", "tfdml", "launch", *arguments],
+            [*within, sys.executable, "-m", "tfdml", "launch", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -33,7 +33,13 @@ class PeerWatch:
         self._say = say
         self._give_up = give_up
         self._stop = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether there is still an address to wait for."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         self._stop.set()

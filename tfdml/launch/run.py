@@ -83,7 +83,10 @@ def run_on_many_hosts(
         outcome = runner.run(
             tasks, [address for address in workers if address not in own], start_timeout_seconds
         )
-        return _conclude(outcome, log_dir)
+        status = _conclude(outcome, log_dir)
+    if outcome.failure is not None and outcome.failure.looks_like_lost_peer:
+        say("it may have failed only because another host's task did: see what that one printed")
+    return status
 
 
 class _Runner:

@@ -1,0 +1,91 @@
+"""What a user gets wrong on the launcher's command line is one sentence, status 2, no traceback."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tfdml.cli import main
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> str:
+    path = tmp_path / "train.py"
+    path.write_text("raise AssertionError('was started')")
+    return str(path)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        main.main(["launch", *arguments])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--workers=0"], "--workers must be at least 1, got 0"),
+        (["--workers=-2"], "--workers must be at least 1, got -2"),
+        (["--hosts=a:1,b:1"], "--hosts needs --node_index"),
+        (["--node_index=0"], "--node_index counts the hosts of --hosts"),
+        (["--hosts=a:1,b:1", "--node_index=2"], "--node_index must be from 0 to 1"),
+        (["--hosts=a,b", "--node_index=0"], "--hosts must be HOST:WORKERS"),
+        (["--hosts=a:1,b:1", "--node_index=0", "--workers=2"], "leave out --workers"),
+        (["--hosts=a:2", "--node_index=0", "--base_port=65535"], "--base_port=65535 gives ports"),
+        (["--gpus_per_worker=-1"], "--gpus_per_worker must be 0 or more"),
+        (["--gpus_per_worker=1"], "but this host shows 0"),
+        (["--grace_period_seconds=-1"], "--grace_period_seconds must not be negative"),
+    ],
+)
+def test_wrong_flags(
+    capsys: pytest.CaptureFixture[str], script: str, flags: list[str], message: str
+) -> None:
+    error = refused(capsys, *flags, script)
+    assert message in error
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--wokers=2", "--workers=two", "--start_method=thread"])
+def test_what_argparse_refuses(capsys: pytest.CaptureFixture[str], script: str, flag: str) -> None:
+    assert flag.split("=")[0] in refused(capsys, flag, script)
+
+
+def test_a_script_that_does_not_exist(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.py", tmp_path):
+        error = refused(capsys, str(path))
+        assert f"SCRIPT '{path}' is not a file" in error and error.count("\n") == 1
+
+
+def test_no_script(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "SCRIPT" in refused(capsys, "--workers=2")
+
+
+def test_a_log_directory_that_cannot_be_made(
+    capsys: pytest.CaptureFixture[str], script: str
+) -> None:
+    error = refused(capsys, f"--log_dir={script}/logs", script)
+    assert "cannot write the log file" in error and error.count("\n") == 1
+
+
+def test_tf_config_that_is_already_set(
+    capsys: pytest.CaptureFixture[str], script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    assert "TF_CONFIG is already set" in refused(capsys, "--workers=2", script)
+
+
+@pytest.mark.parametrize("name", ["--gpus_per_worker", "--gpus-per-worker"])
+def test_both_spellings_and_both_forms(
+    capsys: pytest.CaptureFixture[str], script: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "5,6,7")
+    arguments = ["launch", "--workers", "2", name, "1", "--dry_run", script, name, "x"]
+    assert main.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "CUDA_VISIBLE_DEVICES=6" in shown
+    assert shown.count(f"{script} {name} x") == 2
