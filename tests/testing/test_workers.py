@@ -181,6 +181,9 @@ def test_kill_one_worker_and_end_the_rest_with_their_children(tmp_path):
             workers.wait()
         assert workers[1].exit_code == -signal.SIGKILL
         assert not workers[0].finished
+        workers[0].kill(signal.SIGTERM)
+        with pytest.raises(WorkerError, match=r"worker 0 failed, not as the first: .* SIGTERM"):
+            workers.wait_for(0)
     assert_gone(pids)
 
 

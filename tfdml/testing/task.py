@@ -75,13 +75,15 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`value` if the function returned, `traceback` if it raised; `at` is `time.monotonic()`, the
-    same clock in every process of a machine.
+    """`value` if the function returned, `traceback` and `error` (its first line) if it raised.
+
+    `at` is `time.monotonic()`, the same clock in every process of a machine.
     """
 
     at: float
     value: Any = None
-    traceback: str | None = None
+    error: str | None = None
+    traceback: str = ""
 
 
 def run_task(assignment: Assignment, link: multiprocessing.connection.Connection) -> None:
@@ -113,7 +115,12 @@ def _outcome_of(error: BaseException) -> Outcome:
     at = time.monotonic()
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return Outcome(at=at)
-    return Outcome(at=at, traceback="".join(traceback.format_exception(error)))
+    first_line = str(error).strip().partition("\n")[0]
+    return Outcome(
+        at=at,
+        error=f"{type(error).__name__}: {first_line}",
+        traceback="".join(traceback.format_exception(error)),
+    )
 
 
 def _redirect_output(path: Path) -> None:

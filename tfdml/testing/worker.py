@@ -120,11 +120,10 @@ class Worker:
         path = self._directory / OUTCOME_FILE
         if path.exists():
             outcome: Outcome = pickle.loads(path.read_bytes())
-            if outcome.traceback is None:
+            if outcome.error is None:
                 self._outcome = outcome
             else:
-                last_line = outcome.traceback.rstrip().rsplit("\n", 1)[-1]
-                self._failure = Failure(outcome.at, f"raised {last_line}", outcome.traceback)
+                self._failure = Failure(outcome.at, f"raised {outcome.error}", outcome.traceback)
         elif exit_code is not None:
             self._failure = Failure(time.monotonic(), _died(exit_code))
 

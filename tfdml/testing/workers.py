@@ -72,9 +72,9 @@ class Workers(Sequence[Worker]):
     def wait(self) -> list[Any]:
         """The results in task order; `WorkerError` at the first failure or when time is over."""
         self._wait_while_running(self._workers, stop_at_failure=True)
-        failed = [w for w in self._workers if w.failure]
-        if failed:
-            raise self._error(min(failed, key=lambda w: w.failure.at if w.failure else 0.0))
+        first = self._first_failed()
+        if first is not None:
+            raise self._error(first)
         return [w.result for w in self._workers]
 
     def wait_for(self, index: int) -> Any:
@@ -116,12 +116,17 @@ class Workers(Sequence[Worker]):
         reports = [w.report(with_traceback=True) for w in self._workers]
         return WorkerError("\n".join([head, *reports]))
 
-    def _error(self, first: Worker) -> WorkerError:
-        assert first.failure is not None
-        lines = [f"{first.name} failed first: it {first.failure.reason}"]
-        if first.failure.traceback:
-            lines.append(first.failure.traceback.rstrip())
-        lines += [w.report(with_traceback=w is not first) for w in self._workers]
+    def _first_failed(self) -> Worker | None:
+        failed = [(w.failure.at, i) for i, w in enumerate(self._workers) if w.failure]
+        return self._workers[min(failed)[1]] if failed else None
+
+    def _error(self, worker: Worker) -> WorkerError:
+        assert worker.failure is not None
+        order = "failed first" if worker is self._first_failed() else "failed, not as the first"
+        lines = [f"{worker.name} {order}: it {worker.failure.reason}"]
+        if worker.failure.traceback:
+            lines.append(worker.failure.traceback.rstrip())
+        lines += [w.report(with_traceback=w is not worker) for w in self._workers]
         return WorkerError("\n".join(lines))
 
     def __enter__(self) -> Workers:

@@ -1,0 +1,35 @@
+"""D12: Keras's Adam turns the gradient of a few rows into an update of the whole table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.upstream.pinned import still_broken
+from tfdml.testing import run_in_process
+
+pytestmark = pytest.mark.upstream
+
+
+def touch_row_0_then_row_1():
+    import keras
+    import tensorflow as tf
+
+    table = keras.Variable(np.ones((3, 2), "float32"))
+    optimizer = keras.optimizers.Adam(0.1)
+    optimizer.build([table])
+    tables = []
+    for row in (0, 1):
+        gradient = tf.IndexedSlices(tf.ones((1, 2)), [row], dense_shape=[3, 2])
+        optimizer.apply([gradient], [table])
+        tables.append(table.numpy())
+    return tables
+
+
+def test_adam_moves_rows_that_have_no_gradient():
+    first, second = run_in_process(touch_row_0_then_row_1)
+    assert np.all(first[0] != 1) and np.all(first[1:] == 1)
+    assert np.all(second[1] != 1)
+    still_broken(
+        "D12", "tfdml/optimizers/async_rules.py", broken=bool(np.all(second[0] != first[0]))
+    )
