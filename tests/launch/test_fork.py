@@ -9,14 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.launcher import Launcher, eventually, lines_of
+from tests.launch.launcher import Launcher, lines_of
 
 TWO = ("--workers=2", "--start_method=fork")
+
+
+@pytest.fixture
+def quick(launcher: Launcher) -> Launcher:
+    """A launcher for which `import tensorflow` takes no time: these tests are about processes."""
+    stand_in(launcher, "")
+    return launcher
+
+
+def stand_in(launcher: Launcher, text: str) -> None:
+    """Let `import tensorflow` run `text`."""
+    directory = launcher.directory / "modules"
+    directory.mkdir()
+    (directory / "tensorflow.py").write_text(text)
+    (directory / "keras.py").touch()
+    launcher.variables["PYTHONPATH"] = str(directory)
+
 
 FIDELITY = """
     import atexit, multiprocessing, os, pickle, sys, threading
     had_tensorflow = "tensorflow" in sys.modules
-    import numpy
 
     class Local:
         pass
@@ -32,14 +48,13 @@ FIDELITY = """
         print("environment", os.environ["OMP_NUM_THREADS"], os.environ["KERAS_BACKEND"])
         print("start method", multiprocessing.get_start_method())
         print("stdin", repr(sys.stdin.read()))
-        print("numpy", numpy.random.rand())
         sys.exit("the end")
 """
 
 
 def fidelity(lines: list[str]) -> list[str]:
     """What must be the same however the script was started."""
-    return [line for line in lines if not line.startswith(("forked", "numpy"))]
+    return [line for line in lines if not line.startswith("forked")]
 
 
 def test_a_forked_script_is_what_plain_python_runs(launcher: Launcher) -> None:
@@ -59,14 +74,19 @@ def test_a_forked_script_is_what_plain_python_runs(launcher: Launcher) -> None:
     whole = max(ends, key=len)  # The other one may have been ended before it was through.
     assert "forked True" in whole
     assert fidelity(whole) == fidelity(plain.stdout.splitlines())
-    drawn = {line for lines in ends for line in lines if line.startswith("numpy")}
-    assert len(drawn) == sum(line.startswith("numpy") for lines in ends for line in lines)
 
 
-@pytest.mark.slow
-def test_a_traceback_names_only_the_script(launcher: Launcher) -> None:
-    script = launcher.script("def f():\n    raise ValueError('boom')\n\nf()\n")
-    result = launcher.run(*TWO, script)
+def test_tasks_draw_different_random_numbers(launcher: Launcher) -> None:
+    stand_in(launcher, "import numpy")
+    script = launcher.script("import numpy, random; print(numpy.random.rand(), random.random())")
+    result = launcher.run("--workers=3", "--start_method=fork", script)
+    drawn = [number for line in result.stdout.splitlines() for number in line.split()[2:]]
+    assert len(drawn) == len(set(drawn)) == 6
+
+
+def test_a_traceback_names_only_the_script(quick: Launcher) -> None:
+    script = quick.script("def f():\n    raise ValueError('boom')\n\nf()\n")
+    result = quick.run(*TWO, script)
     assert result.returncode == 1
     assert (result.stdout + result.stderr).count("ValueError: boom") == 1
     assert result.stderr.count("  File ") == 2
@@ -84,9 +104,8 @@ CLASH_ONCE = """
 """
 
 
-@pytest.mark.slow
-def test_a_new_start_comes_from_the_same_warm_process(launcher: Launcher, tmp_path: Path) -> None:
-    result = launcher.run(*TWO, launcher.script(CLASH_ONCE), str(tmp_path / "clashed"))
+def test_a_new_start_comes_from_the_same_warm_process(quick: Launcher, tmp_path: Path) -> None:
+    result = quick.run(*TWO, quick.script(CLASH_ONCE), str(tmp_path / "clashed"))
     assert result.returncode == 0
     lines = lines_of(result.stdout, "worker 1")
     parents = [line for line in lines if line.startswith("parent")]
@@ -102,26 +121,44 @@ WAIT = """
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
-def test_the_end_of_the_launcher_leaves_nothing(launcher: Launcher, signum: int) -> None:
-    process = launcher.begin(*TWO, launcher.script(WAIT), str(launcher.directory))
+def test_the_end_of_the_launcher_leaves_nothing(quick: Launcher, signum: int) -> None:
+    process = quick.begin(*TWO, quick.script(WAIT), str(quick.directory))
     for index in (0, 1):
-        launcher.wait_for(launcher.directory / f"ready-{index}")
+        quick.wait_for(quick.directory / f"ready-{index}")
     process.send_signal(signum)
-    result = launcher.finish(process)
+    result = quick.finish(process)
     assert result.returncode == (-signum if signum == signal.SIGKILL else 128 + signum)
-    launcher.expect_nothing_left()
+    quick.expect_nothing_left()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_an_end_during_the_import_leaves_nothing(launcher: Launcher, signum: int) -> None:
-    script = launcher.script("raise AssertionError('was started')")
-    process = launcher.begin(*TWO, script)
-    assert eventually(lambda: any("forkserver" in line for line in launcher.left()))
+    ready = launcher.directory / "importing"
+    stand_in(
+        launcher, f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(1000)"
+    )
+    process = launcher.begin(*TWO, launcher.script("raise AssertionError('was started')"))
+    launcher.wait_for(ready)
     process.send_signal(signum)
     result = launcher.finish(process)
     assert "was started" not in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     launcher.expect_nothing_left()
+
+
+def test_an_import_that_fails_is_the_scripts_to_report(launcher: Launcher) -> None:
+    stand_in(launcher, "raise RuntimeError('built for another processor')")
+    fine = launcher.run(*TWO, launcher.script("print('needs no TensorFlow')"))
+    assert fine.returncode == 0
+    failed = launcher.run(*TWO, launcher.script("import tensorflow"))
+    assert failed.returncode == 1
+    assert failed.stderr.count("RuntimeError: built for another processor") == 1
+
+
+def test_an_import_that_crashes_is_an_error_with_a_remedy(launcher: Launcher) -> None:
+    stand_in(launcher, "import os; os.abort()")
+    result = launcher.run(*TWO, launcher.script("raise AssertionError('was started')"))
+    assert result.returncode == 1
+    assert result.stderr.count("--start_method=spawn may show why") == 1
+    assert "Traceback" not in result.stderr

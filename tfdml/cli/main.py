@@ -38,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[0] == "--version":
             print(f"tfdml {__version__}")
             return 0
-        return _load(arguments[0]).main(arguments[1:]) or 0
+        try:
+            return _load(arguments[0]).main(arguments[1:]) or 0
+        except KeyboardInterrupt:
+            return 130  # As a shell counts: 128 + SIGINT.
     raise AssertionError("exit_on_user_error() never swallows")
 
 

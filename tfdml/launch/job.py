@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ from queue import Empty, SimpleQueue
 from tfdml.launch.failure import Failure, root_cause
 from tfdml.launch.guard import Guard
 from tfdml.launch.output import Console, TaskOutput
-from tfdml.launch.plan import Task
+from tfdml.launch.plan import Task, common_environment
 from tfdml.launch.start import Process, Starter, kill_group
 
 # A task that lost its peer can end before the peer itself has: an exception takes Python a while.
@@ -23,6 +24,9 @@ ROOT_CAUSE_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 # SIGKILL acts at once, but not on a process that waits for a file server.
 KILL_SECONDS = 30.0
+_CANNOT_START = (
+    b"error: no process could be made for the task; --start_method=spawn may show why.\n"
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Job:
         self._events: SimpleQueue[_Ended | _Stop] = SimpleQueue()
 
     def start(self) -> None:
-        """Begin to start every task; returns before they run."""
+        """Begin to start every task, from the main thread; returns before they run."""
+        self._starter.prepare(common_environment(self._tasks, os.environ))
         for position in range(len(self._tasks)):
             self._running.add(position)
             threading.Thread(target=self._run_task, args=(position,), daemon=True).start()
@@ -117,9 +122,12 @@ class Job:
         try:
             process = self._starter.start(self._tasks[position], output.write_fd, self._guard)
         except (OSError, EOFError):
-            # The forkserver was ended before it answered, which only `close` does or a Ctrl-C.
+            # Where the process that tasks are forked from dies of its import, as on a processor
+            # that TensorFlow was not built for, or where `close` has ended it.
+            os.write(output.write_fd, _CANNOT_START)
             output.close_write_end()
-            self._events.put(_Ended(position, -signal.SIGINT, time.monotonic()))
+            output.finish(DRAIN_SECONDS)
+            self._events.put(_Ended(position, 1, time.monotonic()))
             return
         self._processes[position] = process
         output.close_write_end()

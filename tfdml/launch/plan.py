@@ -132,6 +132,16 @@ def plan_tasks(
     return tasks
 
 
+def common_environment(tasks: Sequence[Task], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are the same for all of `tasks`."""
+    first, *others = [task.environment(environ) for task in tasks]
+    return {
+        name: text
+        for name, text in first.items()
+        if all(other.get(name) == text for other in others)
+    }
+
+
 def describe(task: Task) -> str:
     """The lines of a dry run for one task."""
     tf_config = task.variables.get("TF_CONFIG")

@@ -7,6 +7,7 @@ unusable after it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -26,11 +27,9 @@ if os.environ.get("TFDML_LAUNCHER_PID", str(os.getppid())) != str(os.getppid()):
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 for _name in ("tensorflow", "keras"):
-    try:
+    with contextlib.suppress(Exception):  # The script's own import shows what is wrong.
         # By name, because nothing in this package may import TensorFlow as far as a tool can see.
         importlib.import_module(_name)
-    except Exception as error:  # Whatever it is, the script's own import shows it where it belongs.
-        print(f"could not import {_name} ahead of the tasks: {error!r}", file=sys.stderr)
 
 gc.collect()
 gc.freeze()  # The collector touches every object it scans; frozen ones stay shared between tasks.

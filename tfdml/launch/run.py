@@ -14,7 +14,7 @@ from tfdml.errors import ClusterError
 from tfdml.launch import gpus
 from tfdml.launch.guard import Guard
 from tfdml.launch.job import Job, Outcome
-from tfdml.launch.output import Console, TaskOutput
+from tfdml.launch.output import Console
 from tfdml.launch.peers import PeerWatch
 from tfdml.launch.plan import Task
 from tfdml.launch.start import ForkStarter, SpawnStarter, Starter
@@ -100,7 +100,6 @@ class _Runner:
         self._console = Console(sys.stdout.buffer, colour=colour, on_closed=self._on_closed)
         self._job: Job | None = None
         self._guard = Guard()
-        self._preloads: TaskOutput | None = None
 
     def __enter__(self) -> _Runner:
         return self
@@ -124,7 +123,6 @@ class _Runner:
             grace_period_seconds=self._grace_period_seconds,
         )
         self._job = job
-        self._prepare(tasks)
         with _stopped_by_signals(job):
             logs = f", logs in {self._log_dir}" if self._log_dir else ""
             say(f"{len(tasks)} task(s), start method {self._starter.name}{logs}")
@@ -143,19 +141,6 @@ class _Runner:
     def _on_closed(self) -> None:
         if self._job is not None:
             self._job.stop(signal.SIGTERM, "ended, because nobody reads the output any longer")
-
-    def _prepare(self, tasks: Sequence[Task]) -> None:
-        if self._preloads is None:
-            self._preloads = TaskOutput("preload", len(tasks), self._console, None)
-            # TensorFlow's remarks on its import. Where it fails, the script's own import says why.
-            self._preloads.mute()
-            common = {
-                name: text
-                for name, text in tasks[0].environment(os.environ).items()
-                if name not in ("TF_CONFIG", gpus.VARIABLE)
-            }
-            self._starter.prepare(common, self._preloads.write_fd)
-            self._preloads.close_write_end()
 
 
 @contextmanager

@@ -36,11 +36,11 @@ class Starter(Protocol):
 
     name: str
 
-    def prepare(self, environment: Mapping[str, str], output_fd: int) -> None:
-        """Begin what takes long, in the background; what that prints goes to `output_fd`."""
+    def prepare(self, environment: Mapping[str, str]) -> None:
+        """Begin what takes long, in the background. `environment` is what all tasks share."""
 
     def start(self, task: Task, output_fd: int, guard: Guard) -> Process:
-        """Start `task`. Raises OSError or EOFError where the process cannot be made."""
+        """Start `task`. Raises OSError or EOFError where no process can be made."""
 
     def close(self) -> None:
         """End what `prepare` began. Processes that are being started fail to."""
@@ -71,7 +71,7 @@ class SpawnStarter:
     # The shell registers the group in which the script is going to run before it becomes Python.
     _REGISTER_THEN_RUN = 'echo "+$$" >&0 && exec "$@" </dev/null'
 
-    def prepare(self, environment: Mapping[str, str], output_fd: int) -> None:
+    def prepare(self, environment: Mapping[str, str]) -> None:
         pass
 
     def start(self, task: Task, output_fd: int, guard: Guard) -> Process:
@@ -114,12 +114,12 @@ class ForkStarter:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
 
-    def prepare(self, environment: Mapping[str, str], output_fd: int) -> None:
+    def prepare(self, environment: Mapping[str, str]) -> None:
         """Start the import. For the main thread: the forkserver dies with the caller."""
         self._context.set_forkserver_preload(["tfdml.launch.preload"])
         # It keeps the environment that it finds now, and TensorFlow reads some of it on import.
         environment = {**environment, "TFDML_LAUNCHER_PID": str(os.getpid())}  # See preload.py.
-        with _environment(environment), _printing_to(output_fd):
+        with _environment(environment), _silence():
             multiprocessing.forkserver.ensure_running()
 
     def start(self, task: Task, output_fd: int, guard: Guard) -> Process:
@@ -165,16 +165,21 @@ def _environment(environment: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _printing_to(output_fd: int) -> Iterator[None]:
-    """What is started in this block has `output_fd` as its standard output and error."""
+def _silence() -> Iterator[None]:
+    """What is started in this block prints nothing.
+
+    TensorFlow greets whoever imports it, and should the import fail, the script's own says so.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     saved = {fd: os.dup(fd) for fd in (1, 2)}
     for fd in saved:
-        os.dup2(output_fd, fd)
+        os.dup2(nowhere, fd)
     try:
         yield
     finally:
         for fd, copy in saved.items():
             os.dup2(copy, fd)
             os.close(copy)
+        os.close(nowhere)
