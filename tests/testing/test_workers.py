@@ -56,6 +56,10 @@ def describe_process():
     }
 
 
+def parent_and_its_libraries():
+    return os.getppid(), Path(f"/proc/{os.getppid()}/maps").read_text()
+
+
 def worker_1_raises(directory):
     print(f"hello from {current_task()}")
     os.write(2, b"native line\n")
@@ -112,6 +116,13 @@ def test_results_come_back_in_task_order():
     np.testing.assert_array_equal(third["array"], [2, 2, 2, 2])
     assert len({r["pid"] for r in (first, second, third)} | {os.getpid()}) == 4
     assert leftover_processes() == []
+
+
+def test_workers_are_forked_from_one_parent_that_has_imported_tensorflow():
+    first, libraries = run_in_process(parent_and_its_libraries)
+    second, _ = run_in_process(parent_and_its_libraries)
+    assert first == second
+    assert "libtensorflow_framework" in libraries
 
 
 def test_jobs_of_other_types():
