@@ -77,7 +77,7 @@ def test_a_forked_script_is_what_plain_python_runs(launcher: Launcher) -> None:
 
 
 def test_tasks_draw_different_random_numbers(launcher: Launcher) -> None:
-    stand_in(launcher, "import numpy")
+    stand_in(launcher, "import numpy.random")
     script = launcher.script("import numpy, random; print(numpy.random.rand(), random.random())")
     result = launcher.run("--workers=3", "--start_method=fork", script)
     drawn = [number for line in result.stdout.splitlines() for number in line.split()[2:]]
@@ -144,6 +144,23 @@ def test_an_end_during_the_import_leaves_nothing(launcher: Launcher, signum: int
     result = launcher.finish(process)
     assert "was started" not in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
+    launcher.expect_nothing_left()
+
+
+def test_a_launcher_killed_before_the_import_leaves_nothing(launcher: Launcher) -> None:
+    starting = launcher.directory / "starting"
+    stand_in(launcher, "import time; time.sleep(1000)")
+    slow_start = f"""
+        import pathlib, sys, time
+        if "multiprocessing.forkserver" in " ".join(sys.orig_argv):
+            pathlib.Path({str(starting)!r}).touch()
+            time.sleep(1)
+    """
+    launcher.script(slow_start, "modules/sitecustomize.py")
+    process = launcher.begin(*TWO, launcher.script(""))
+    launcher.wait_for(starting)
+    process.kill()
+    launcher.finish(process)
     launcher.expect_nothing_left()
 
 

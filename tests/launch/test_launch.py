@@ -144,6 +144,7 @@ def test_a_task_that_ignores_sigterm_is_killed_after_the_grace_period(launcher: 
     flags = ("--grace-period-seconds=0.5", f"--log-dir={log_dir}")
     result = launcher.run(*TWO, *flags, script, str(marker))
     assert result.returncode == 4
+    assert "still here" not in result.stdout  # Its peer's end is the news, not what follows.
     assert "still here" in (log_dir / "worker-0.log").read_text()
 
 

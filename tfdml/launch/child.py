@@ -43,9 +43,9 @@ def main(
     os.environ.update(environment)
     # Processes that the script starts must not come from the launcher's forkserver by default.
     multiprocessing.set_start_method(None, force=True)
-    if "numpy" in sys.modules:
+    if "numpy.random" in sys.modules:
         # Its global generator was seeded by the import that all tasks share; Python's own reseeds.
-        sys.modules["numpy"].random.seed()
+        sys.modules["numpy.random"].seed()
     sys.argv = [script, *arguments]
     sys.path[:] = [os.path.dirname(os.path.realpath(script)), *path]
     sys.exit(_run(script))

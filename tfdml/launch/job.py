@@ -142,8 +142,9 @@ class Job:
     def _note(self, event: _Ended) -> None:
         self._running.discard(event.position)
         output = self._outputs[event.position]
-        if event.returncode == 0 or self._stopping.is_set():
+        if event.returncode == 0:
             output.release()
+        if event.returncode == 0 or self._stopping.is_set():
             return
         # The others are going to fail for want of this one: what they say of it is not the cause.
         for position in self._running:
