@@ -1,8 +1,10 @@
-"""Find the processes that a test has left."""
+"""Wait for other processes, and find those that a test has left."""
 
 from __future__ import annotations
 
 import contextlib
+import time
+from pathlib import Path
 
 import psutil
 
@@ -25,3 +27,9 @@ def leftover_processes() -> list[psutil.Process]:
             if not helper and process.status() != psutil.STATUS_ZOMBIE:
                 left.append(process)
     return left
+
+
+def wait_for_file(path: Path) -> None:
+    """Until a file is there; the test runner's time limit bounds the wait."""
+    while not path.exists():
+        time.sleep(0.05)
