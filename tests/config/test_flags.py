@@ -108,7 +108,7 @@ def test_help_teaches(recipe):
     for words in (
         "Teach a toy to count.",
         "--set section.key=VALUE",
-        "train.epochs=10",
+        "train.epochs=12",
         "runs/toy",
     ):
         assert words in done.stdout

@@ -99,7 +99,7 @@ def test_a_key_outside_its_section_is_found():
         ("optimizer.learning_rate=fast", ("a number > 0", "'fast'")),
         ("optimizer.learning_rate=.nan", ("a number > 0", "nan")),
         ("optimizer.momentum=1", ("a number >= 0 and < 1", "got 1")),
-        ("optimizer.loss_scale=big", ("dynamic, a number > 0 or null", "'big'")),
+        ("optimizer.loss_scale=big", ("auto, dynamic, a number > 0 or null", "'big'")),
         ("optimizer.global_clipnorm=-1", ("a number > 0 or null", "got -1")),
         ("strategy.num_virtual_devices=two", ("a whole number >= 1 or null", "'two'")),
     ],

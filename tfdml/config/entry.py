@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +27,11 @@ def run(main: Callable[[ConfigT, Arguments], Any], schema: type[ConfigT]) -> Non
     if {"--help", "-h", "-help"} & set(words):
         print(flags.help_text(schema, program), end="")
         sys.exit(0)
+
+    # TensorFlow tells of every step of its start, of much of it twice. Warnings and errors remain;
+    # TF_CPP_MIN_LOG_LEVEL=0 in the environment brings back what its C++ side has to say.
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     def start(arguments: Arguments) -> None:
         config = load(schema, arguments.config_files, arguments.overrides)

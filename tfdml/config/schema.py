@@ -54,7 +54,7 @@ class ImageDataConfig(Config):
 
 class OptimizerConfig(Config):
     name: Literal["sgd", "adam", "adamw"] = Field("adamw", description="the Keras optimizer")
-    learning_rate: float = Field(1e-3, gt=0, description="step size")
+    learning_rate: float = Field(2e-3, gt=0, description="step size")
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(
         0.0, ge=0, description="fraction of each weight removed per unit of learning rate"
@@ -66,8 +66,8 @@ class OptimizerConfig(Config):
     global_clipnorm: Positive | None = Field(
         None, description="largest norm of all gradients together, after their reduction"
     )
-    loss_scale: Literal["dynamic"] | Positive | None = Field(
-        None, description="for mixed_float16: dynamic, or a fixed factor"
+    loss_scale: Literal["auto", "dynamic"] | Positive | None = Field(
+        "auto", description="factor on the loss; auto is dynamic with mixed_float16, else none"
     )
 
     @model_validator(mode="after")
@@ -81,10 +81,10 @@ class OptimizerConfig(Config):
 
 
 class TrainConfig(Config):
-    epochs: int = Field(10, ge=1, description="passes over the training data")
+    epochs: int = Field(12, ge=1, description="passes over the training data")
     global_batch_size: int = Field(64, ge=1, description="examples per step, over all replicas")
     steps_per_execution: int = Field(
-        1, ge=1, description="steps inside one call of the compiled loop"
+        8, ge=1, description="steps inside one call of the compiled loop"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, shuffling and dropout")
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
