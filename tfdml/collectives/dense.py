@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import keras
 import tensorflow as tf
 
 from tfdml.collectives.buckets import make_buckets
+from tfdml.collectives.replica_state import ReplicaState
 from tfdml.errors import ConfigError
 
 Gradient = tf.Tensor | tf.IndexedSlices
@@ -24,9 +26,6 @@ class DenseExchange:
         bucket_bytes: upper limit of one collective, in bytes.
     """
 
-    # A NaN or infinity on any replica is in the sum on every replica, so the sum tells whether a step is finite.
-    sum_shows_nonfinite = True
-
     def __init__(self, bucket_bytes: int = DEFAULT_BUCKET_BYTES):
         if bucket_bytes < 1:
             raise ConfigError(
@@ -35,7 +34,12 @@ class DenseExchange:
             )
         self.bucket_bytes = bucket_bytes
 
-    def reduce(self, gradients: Sequence[Gradient]) -> list[Gradient]:
+    def build(self, variables: Sequence[keras.Variable], state: ReplicaState) -> None:
+        """Nothing to create: the sum of this step is all there is."""
+
+    def reduce(
+        self, gradients: Sequence[Gradient], variables: Sequence[keras.Variable]
+    ) -> list[Gradient]:
         """Return the sums over replicas, in the order of `gradients`; call in replica context."""
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync == 1:
