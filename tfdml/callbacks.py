@@ -1,5 +1,6 @@
 """Callbacks, and the rules by which `tfdml.Trainer` runs them."""
 
+from tfdml.training.backup import BackupAndRestore
 from tfdml.training.callbacks import ChiefOnly
 
-__all__ = ["ChiefOnly"]
+__all__ = ["BackupAndRestore", "ChiefOnly"]

@@ -27,6 +27,13 @@ class Agreement:
             return bool(vote)
         return float(self._count(tf.constant(float(bool(vote))))) > 0
 
+    def same(self, number: int) -> bool:
+        """Whether every task has the same small whole number (exact below 2^20 with 16 replicas)."""
+        if not self.several_tasks:
+            return True
+        mean = float(self._count(tf.constant(float(number)))) / self._strategy.num_replicas_in_sync
+        return not self.any(mean != float(number))
+
     def barrier(self) -> None:
         """Return when every task has come here."""
         self.any(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ import keras
 import tensorflow as tf
 
 from tfdml import strategies
+from tfdml.checkpoint import Position
 from tfdml.errors import ConfigError, DataError
 from tfdml.training import keras_batchnorm, keras_losses, keras_random, prepare
 from tfdml.training.agreement import Agreement
+from tfdml.training.backup import BackupAndRestore
 from tfdml.training.callbacks import Callbacks
 from tfdml.training.class_weight import with_class_weight
 from tfdml.training.loop import ExecutionLoop
@@ -19,6 +22,8 @@ from tfdml.training.metrics import Logs
 from tfdml.training.predict import predict
 from tfdml.training.progress import ProgressReporter
 from tfdml.training.stream import Data, Stream, make_stream
+
+_log = logging.getLogger("tfdml")
 
 keras_losses.install()
 keras_batchnorm.install()
@@ -102,6 +107,9 @@ class Trainer:
         )
         model = self.model
         model.stop_training = False
+        backup = next((c for c in callbacks or [] if isinstance(c, BackupAndRestore)), None)
+        if backup is not None:
+            initial_epoch = self._restore(backup, initial_epoch)
         try:
             hooks.on_train_begin()
             logs: Logs = {}
@@ -116,6 +124,9 @@ class Trainer:
                     validation = self._evaluate(validation_data, validation_steps, hooks)
                     logs = logs | {f"val_{name}": value for name, value in validation.items()}
                 hooks.on_epoch_end(epoch, logs)
+                if backup is not None and self.is_chief:
+                    position = Position(epoch + 1, 0, int(model.optimizer.iterations.numpy()))
+                    backup.checkpointer.save(model, position)
                 if self._agreement.any(model.stop_training):
                     break
             if model.optimizer is not None and epochs > initial_epoch:
@@ -125,7 +136,22 @@ class Trainer:
             reporter.close()
         # A task that leaves early would take its part of the cluster away from the others.
         self._agreement.barrier()
+        if backup is not None and backup.delete_checkpoint and self.is_chief:
+            backup.checkpointer.delete()
         return model.history
+
+    def _restore(self, backup: BackupAndRestore, initial_epoch: int) -> int:
+        """Load the newest snapshot on every task and return the epoch to begin with."""
+        position = backup.checkpointer.restore(self.model)
+        epoch = initial_epoch if position is None else position.epoch
+        if not self._agreement.same(epoch):
+            raise DataError(
+                f"tasks found different snapshots in {backup.checkpointer.directory} (this one: epoch {epoch}). "
+                "Put the directory on storage that every task sees."
+            )
+        if position is not None and self.is_chief:
+            _log.info("going on after epoch %d, step %d", position.epoch, position.global_step)
+        return epoch
 
     def _train_epoch(
         self, loop: ExecutionLoop, iterator: Any, steps: int | None, hooks: Callbacks
