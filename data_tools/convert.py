@@ -29,12 +29,13 @@ _TEST_FRACTION = flags.DEFINE_float(
 
 
 def main(argv: list[str]) -> None:
-    for flag in (_FORMAT, _OUTPUT_DIR):
-        if flag.value is None:
-            raise ConfigError(f"--{flag.name} is missing. See --help.")
+    if not _FORMAT.value or not _OUTPUT_DIR.value:
+        missing = _OUTPUT_DIR if _FORMAT.value else _FORMAT
+        raise ConfigError(f"--{missing.name} is missing. See --help.")
     if len(argv) > 1:
         raise ConfigError(f"{argv[1]!r} is no flag; put the pattern of --input in quotes.")
-    if _FORMAT.value == "image_folder" and not _INPUT.value:
+    pattern = _INPUT.value or ""
+    if _FORMAT.value == "image_folder" and not pattern:
         raise ConfigError("--format=image_folder needs --input, e.g. --input='images/*/*.jpg'.")
 
     # Imported here, so that a wrong flag answers before TensorFlow has loaded.
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
     name = _NAME.value or output_dir.resolve().name
     console = Console(stderr=True)
     manifest = convert_images(
-        digits() if _FORMAT.value == "digits" else image_folder(_INPUT.value, name),
+        digits() if _FORMAT.value == "digits" else image_folder(pattern, name),
         output_dir,
         num_shards=_NUM_SHARDS.value,
         test_fraction=_TEST_FRACTION.value,

@@ -64,5 +64,5 @@ def _convolution(x, filters: int, *, kernel_size=3, strides=1, activation: str |
         use_bias=False,
         kernel_initializer="he_normal",
     )(x)
-    x = layers.BatchNormalization()(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
     return layers.Activation(activation)(x) if activation else x

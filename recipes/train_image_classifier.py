@@ -31,8 +31,12 @@ from tfdml.errors import ConfigError
 
 
 class ModelConfig(Config):
-    name: Literal["small_cnn", "resnet18"] = Field("small_cnn", description="see image_models.py")
-    dropout: float = Field(0.0, ge=0, lt=1, description="part of the features dropped in training")
+    name: Literal["small_cnn", "resnet18"] = Field(
+        default="small_cnn", description="see image_models.py"
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="part of the features dropped in training"
+    )
 
 
 class ImageClassifierConfig(Config):

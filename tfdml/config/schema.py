@@ -22,10 +22,10 @@ class Config(BaseModel):
 
 class StrategyConfig(Config):
     name: Literal["one_device", "mirrored", "multi_worker", "tpu"] = Field(
-        "one_device", description="where the replicas live"
+        default="one_device", description="where the replicas live"
     )
     num_virtual_devices: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="logical CPU devices per process (mirrored, multi_worker)",
     )
@@ -33,41 +33,44 @@ class StrategyConfig(Config):
 
 class ImageDataConfig(Config):
     dataset: str = Field(
-        "digits",
+        default="digits",
         min_length=1,
         description="digits, tfds:NAME, or a directory of shards written by data_tools/convert.py",
     )
     data_dir: str = Field(
-        "runs/data",
+        default="runs/data",
         min_length=1,
         description="where digits is converted to and where TFDS keeps what it downloads",
     )
     image_size: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="height and width in pixels to resize to; null keeps the stored size",
     )
     shuffle_buffer: int = Field(
-        10_000, ge=1, description="examples held in memory to draw from at random"
+        default=10_000, ge=1, description="examples held in memory to draw from at random"
     )
 
 
 class OptimizerConfig(Config):
-    name: Literal["sgd", "adam", "adamw"] = Field("adamw", description="the Keras optimizer")
-    learning_rate: float = Field(2e-3, gt=0, description="step size")
-    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(
-        0.0, ge=0, description="fraction of each weight removed per unit of learning rate"
+    name: Literal["sgd", "adam", "adamw"] = Field(
+        default="adamw", description="the Keras optimizer"
     )
-    compression: Literal["none"] = Field("none", description="how gradients travel")
+    learning_rate: float = Field(default=2e-3, gt=0, description="step size")
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="fraction of each weight removed per unit of learning rate"
+    )
+    compression: Literal["none"] = Field(default="none", description="how gradients travel")
     gradient_accumulation_steps: int = Field(
-        1, ge=1, description="batches whose gradients are averaged before one update"
+        default=1, ge=1, description="batches whose gradients are averaged before one update"
     )
     global_clipnorm: Positive | None = Field(
-        None, description="largest norm of all gradients together, after their reduction"
+        default=None, description="largest norm of all gradients together, after their reduction"
     )
     loss_scale: Literal["auto", "dynamic"] | Positive | None = Field(
-        "auto", description="factor on the loss; auto is dynamic with mixed_float16, else none"
+        default="auto",
+        description="factor on the loss; auto is dynamic with mixed_float16, else none",
     )
 
     @model_validator(mode="after")
@@ -81,14 +84,18 @@ class OptimizerConfig(Config):
 
 
 class TrainConfig(Config):
-    epochs: int = Field(12, ge=1, description="passes over the training data")
-    global_batch_size: int = Field(64, ge=1, description="examples per step, over all replicas")
-    steps_per_execution: int = Field(
-        8, ge=1, description="steps inside one call of the compiled loop"
+    epochs: int = Field(default=12, ge=1, description="passes over the training data")
+    global_batch_size: int = Field(
+        default=64, ge=1, description="examples per step, over all replicas"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, shuffling and dropout")
+    steps_per_execution: int = Field(
+        default=8, ge=1, description="steps inside one call of the compiled loop"
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="of initial weights, shuffling and dropout"
+    )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
-        "float32", description="the Keras dtype policy"
+        default="float32", description="the Keras dtype policy"
     )
 
 
