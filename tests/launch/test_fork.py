@@ -31,7 +31,7 @@ def stand_in(launcher: Launcher, text: str) -> None:
 
 
 FIDELITY = """
-    import atexit, multiprocessing, os, pickle, sys, threading
+    import atexit, concurrent.futures, multiprocessing, os, pickle, sys, threading
     had_tensorflow = "tensorflow" in sys.modules
 
     class Local:
@@ -39,6 +39,7 @@ FIDELITY = """
 
     if __name__ == "__main__":
         atexit.register(print, "atexit")
+        concurrent.futures.ThreadPoolExecutor().submit(print, "thread of a pool").result()
         threading.Timer(0.2, lambda: print("thread")).start()
         assert type(pickle.loads(pickle.dumps(Local()))) is Local
         print("forked", had_tensorflow)
@@ -179,3 +180,27 @@ def test_an_import_that_crashes_is_an_error_with_a_remedy(launcher: Launcher) ->
     assert result.returncode == 1
     assert result.stderr.count("--start_method=spawn may show why") == 1
     assert "Traceback" not in result.stderr
+
+
+PROCESSES = """
+    import multiprocessing, sys
+
+    def answer(queue):
+        queue.put(42)
+
+    if __name__ == "__main__":
+        for method in ("fork", "spawn"):
+            context = multiprocessing.get_context(method)
+            queue = context.Queue()
+            process = context.Process(target=answer, args=(queue,))
+            process.start()
+            print(method, queue.get())
+            process.join()
+"""
+
+
+def test_a_forked_script_can_start_processes(quick: Launcher) -> None:
+    result = quick.run(*TWO, quick.script(PROCESSES))
+    assert result.returncode == 0
+    for index in (0, 1):
+        assert lines_of(result.stdout, f"worker {index}") == ["fork 42", "spawn 42"]

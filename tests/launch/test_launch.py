@@ -85,11 +85,20 @@ def test_first_failure_ends_the_others_and_is_shown_once(launcher: Launcher) -> 
     assert result.stderr.count("failed with") == 1
 
 
-def test_an_error_that_all_tasks_make_is_shown_once(launcher: Launcher) -> None:
-    script = launcher.script("raise ValueError('same everywhere')")
-    result = launcher.run("--workers=3", "--start_method=spawn", script)
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("raise ValueError('same everywhere')", "ValueError: same everywhere"),
+        ("import sys; sys.exit('error: same everywhere')", "error: same everywhere"),
+        ("def (:", "SyntaxError: "),
+    ],
+)
+def test_an_error_that_all_tasks_make_is_shown_once(
+    launcher: Launcher, text: str, error: str
+) -> None:
+    result = launcher.run("--workers=3", "--start_method=spawn", launcher.script(text))
     assert result.returncode == 1
-    assert (result.stdout + result.stderr).count("ValueError: same everywhere") == 1
+    assert (result.stdout + result.stderr).count(error) == 1
     assert result.stdout == ""
 
 
