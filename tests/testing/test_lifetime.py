@@ -54,9 +54,10 @@ def test_killed_test_process_leaves_nothing(tmp_path):
         )
     )
     root = str(Path(__file__).parents[2])
-    parent = subprocess.Popen(
-        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": root}, cwd=root
-    )
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": str(temporary)}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment, cwd=root)
     try:
         pids = [pid for i in (0, 1) for pid in wait_for_pids(tmp_path / f"{i}.pids")]
         helpers = [p.pid for p in psutil.Process(parent.pid).children()]
@@ -64,6 +65,7 @@ def test_killed_test_process_leaves_nothing(tmp_path):
         parent.kill()
         parent.wait()
     assert_gone(pids + helpers)
+    assert list(temporary.glob("tfdml-testing-*")) == []
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -93,7 +94,8 @@ def run_task(assignment: Assignment, link: multiprocessing.connection.Connection
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     faulthandler.dump_traceback_later(assignment.limit_seconds, exit=True)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    group_directory = Path(assignment.directory).parent
+    threading.Thread(target=_die_with_parent, args=(group_directory,), daemon=True).start()
     try:
         _prepare(assignment)
         outcome = Outcome(value=assignment.call(), at=time.monotonic())
@@ -133,10 +135,11 @@ def _redirect_output(path: Path) -> None:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(group_directory: Path) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])
+    shutil.rmtree(group_directory, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 
