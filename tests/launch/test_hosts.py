@@ -10,32 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.launch.launcher import Launcher, lines_of
+from tests.launch.scripts import ALL_REDUCE
 from tfdml.cluster.ports import free_ports
-
-ALL_REDUCE = """
-    import tensorflow as tf
-
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    task = strategy.cluster_resolver.task_id
-
-    @tf.function
-    def total(x):
-        return strategy.run(
-            lambda: tf.distribute.get_replica_context().all_reduce("sum", tf.identity(x))
-        )
-
-    print("sum", total(tf.constant(float(10**task))).numpy())
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("start_method", ["fork", "spawn"])
-def test_tasks_of_one_host_reduce_together(launcher: Launcher, start_method: str) -> None:
-    script = launcher.script(ALL_REDUCE)
-    result = launcher.run("--workers=2", f"--start_method={start_method}", script)
-    assert result.returncode == 0, result.stdout
-    for index in (0, 1):
-        assert "sum 11.0" in lines_of(result.stdout, f"worker {index}")
 
 
 @pytest.fixture

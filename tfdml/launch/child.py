@@ -55,8 +55,8 @@ def _run(script: str) -> int:
     """The script's exit status, after everything that plain Python does when a script has ended."""
     try:
         status = _status_of(script)
-        # Not public, but Python's own end consists of these two: wait for threads, then call what is
-        # registered. multiprocessing leaves the second out (before 3.14).
+        # Not public, but Python's own end consists of these two: wait for threads, then call what
+        # is registered. multiprocessing leaves the second out (before 3.14).
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     except KeyboardInterrupt:
