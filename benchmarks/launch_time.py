@@ -9,15 +9,13 @@ warmed).
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
+
+from table import Row, parse_flags, report
 
 from tfdml.launch import plan
 from tfdml.launch.guard import Guard
@@ -57,24 +55,26 @@ def train_step(x, y):
 float(train_step(tf.ones((8, 16)), tf.ones((8, 1))))
 print("{MARKER}", time.monotonic(), flush=True)
 """
-# A cold fork must be well under a spawn, a restart from the warm process far under.
-RATIOS = {"fork": (0.6, 0.45), "restart": (0.3, None)}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one run instead of five")
-    parser.add_argument("--json", metavar="FILE", help="also write the rows here")
-    flags = parser.parse_args(argv)
+def main() -> None:
+    flags = parse_flags(__doc__.splitlines()[0])
     with tempfile.TemporaryDirectory() as directory:
         script = Path(directory) / "first_step.py"
         script.write_text(SCRIPT)
         runs = [measure(str(script)) for _ in range(1 if flags.quick else 5)]
-    rows = rows_of(runs)
-    print_table(rows)
-    if flags.json:
-        Path(flags.json).write_text(json.dumps(rows, indent=2) + "\n")
-    return 0
+
+    def median(way: str) -> float:
+        return statistics.median(run[way] for run in runs)
+
+    def over_spawn(way: str) -> float:
+        return statistics.median(run[way] / run["spawn"] for run in runs)
+
+    step = f"{WORKERS} workers through their first step"
+    rows = [Row(f"{way}: {step}", median(way), "s", "lower") for way in runs[0]]
+    rows.append(Row("fork / spawn", over_spawn("fork"), "", "lower", 0.6, 0.45, "spawn"))
+    rows.append(Row("restart / spawn", over_spawn("restart"), "", "lower", 0.3, None, "spawn"))
+    report("Launch time", rows, flags.json)
 
 
 def measure(script: str) -> dict[str, float]:
@@ -107,49 +107,5 @@ def seconds_to_first_step(starter: Starter, script: str) -> float:
     return max(ends) - begin
 
 
-def rows_of(runs: list[dict[str, float]]) -> list[dict[str, object]]:
-    """Medians over the runs; ratios are taken within each."""
-    rows: list[dict[str, object]] = [
-        row(f"{way}: {WORKERS} workers through their first step", runs, way, unit="s")
-        for way in ("spawn", "fork", "restart")
-    ]
-    for way, (floor, target) in RATIOS.items():
-        ratios = [{way: run[way] / run["spawn"]} for run in runs]
-        rows.append(row(f"{way} over spawn", ratios, way, "ratio", floor, target, "spawn"))
-    return rows
-
-
-def row(
-    name: str,
-    runs: list[dict[str, float]],
-    way: str,
-    unit: str,
-    floor: float | None = None,
-    target: float | None = None,
-    baseline: str | None = None,
-) -> dict[str, object]:
-    value = statistics.median(run[way] for run in runs)
-    return {
-        "name": name,
-        "value": round(value, 3),
-        "unit": unit,
-        "better": "lower",
-        "floor": floor,
-        "target": target,
-        "baseline": baseline,
-    }
-
-
-def print_table(rows: list[dict[str, object]]) -> None:
-    width = max(len(str(row["name"])) for row in rows)
-    print(f"{'':<{width}}  {'value':>8}  {'unit':<5}  {'floor':>6}  {'target':>6}")
-    for row in rows:
-        limits = [("" if row[key] is None else row[key]) for key in ("floor", "target")]
-        print(
-            f"{row['name']:<{width}}  {row['value']:>8}  {row['unit']:<5}  "
-            f"{limits[0]:>6}  {limits[1]:>6}"
-        )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -62,7 +62,8 @@ def test_a_script_that_does_not_exist(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_no_script(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "SCRIPT" in refused(capsys, "--workers=2")
+    error = refused(capsys, "--workers=2")
+    assert error.endswith("the following arguments are required: SCRIPT\n")
 
 
 def test_a_log_directory_that_cannot_be_made(

@@ -173,9 +173,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _flag(how, "--dry_run", action="store_true", help="print each task's TF_CONFIG and command")
     parser.add_argument("script", metavar="SCRIPT", help="a Python script")
-    parser.add_argument(
+    rest = parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="handed to the script unchanged"
     )
+    rest.required = False  # So that only SCRIPT is said to be missing.
     return parser
 
 
