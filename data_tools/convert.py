@@ -9,6 +9,7 @@ An image's class is the name of its directory. Train on the result with --set da
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from absl import app, flags
@@ -61,5 +62,8 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if {"--help", "-h"} & set(sys.argv):  # absl's own --help exits with status 1
+        print(__doc__ + flags.FLAGS.main_module_help())
+        sys.exit(0)
     with exit_on_user_error():
         app.run(main, flags_parser=parse_words)

@@ -48,6 +48,10 @@ class ImageClassifierConfig(Config):
 
 
 def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
+    model_file = arguments.model_dir / "model.keras"
+    if not arguments.trains and not model_file.exists():
+        raise ConfigError(f"{model_file}: no such model. Train it first, with --mode=train.")
+
     # These load TensorFlow: only now, so that --help and a misspelt setting answer at once.
     import keras
     from image_models import MODELS
@@ -83,7 +87,6 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
             steps_per_execution=config.train.steps_per_execution,
         )
     trainer = tfdml.Trainer(model, strategy)
-    model_file = arguments.model_dir / "model.keras"
 
     if arguments.trains:
         if trainer.is_chief:
@@ -99,10 +102,8 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
         )
         if trainer.is_chief:
             model.save(model_file)
-    elif model_file.exists():
-        model.load_weights(model_file)
     else:
-        raise ConfigError(f"{model_file}: no such model. Train it first, with --mode=train.")
+        model.load_weights(model_file)
 
     print(f"final weights sha256: {weight_hash(model)}")
     if trainer.is_chief:
