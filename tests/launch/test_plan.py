@@ -25,6 +25,19 @@ def test_local_workers_have_ports_of_their_own() -> None:
     assert len(set(seen[0].jobs["worker"])) == 3
 
 
+def test_what_tensorflow_remarks_is_left_out_unless_it_is_asked_for() -> None:
+    for environ, expected in (({}, "1"), ({"TF_CPP_MIN_LOG_LEVEL": "0"}, "0")):
+        (task,) = plan.plan_tasks(plan.on_this_host(1), "train.py", [], environ=environ)
+        assert task.environment(environ)["TF_CPP_MIN_LOG_LEVEL"] == expected
+
+
+def test_only_what_all_tasks_share_is_set_for_the_import() -> None:
+    tasks = plan.plan_tasks(plan.on_this_host(2), "train.py", [], environ={})
+    shared = plan.common_environment(tasks, {"XLA_FLAGS": "--x"})
+    assert shared["XLA_FLAGS"] == "--x" and shared["KERAS_BACKEND"] == "tensorflow"
+    assert "TF_CONFIG" not in shared
+
+
 def test_every_host_works_out_the_same_cluster_and_its_own_share() -> None:
     hosts = plan.parse_hosts("a:2, b:1,[fe80::1]:2")
     shares = [plan.on_many_hosts(hosts, i, base_port=7000) for i in range(3)]

@@ -124,6 +124,8 @@ def plan_tasks(
     for index, cluster in enumerate(clusters):
         # Without PYTHONUNBUFFERED python keeps the output of a pipe back until it has 8 KB of it.
         variables = {"KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"}
+        if "TF_CPP_MIN_LOG_LEVEL" not in environ:
+            variables["TF_CPP_MIN_LOG_LEVEL"] = "1"  # A dozen remarks a task; warnings stay.
         if not cluster.is_local:
             variables["TF_CONFIG"] = cluster.to_tf_config()
         if shares is not None:
