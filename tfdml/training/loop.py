@@ -25,7 +25,9 @@ class ExecutionLoop:
         model: built in the scope of `strategy`, optimizer and metrics included.
         strategy: the strategy to run on.
         step: `model.train_step` or `model.test_step`.
-        stream: where the slices come from; the loop takes iterators over `stream.distributed`.
+        stream: where the slices come from. Of an endless stream the loop owns one iterator, which costs nothing
+            a call; passing one to a compiled function costs about a millisecond.
+        counts_steps: the caller asks for no more steps than there are, so the end need not be looked for.
         carries_logs: the user's own step returns logs that are no metrics; the last ones are kept.
     """
 
@@ -36,21 +38,28 @@ class ExecutionLoop:
         step: StepFunction,
         stream: Stream,
         *,
+        counts_steps: bool = False,
         carries_logs: bool = False,
     ):
         self._model = model
         self._strategy = strategy
         self._stream = stream
+        self._iterator = iter(stream.distributed) if stream.endless else None
+        self._counts_steps = counts_steps
         self._step = tf.function(step, jit_compile=True) if model.jit_compile else step
         self._carries_logs = carries_logs
         self._log_spec: dict[str, tf.TensorSpec] | None = None if carries_logs else {}
+        self._max_steps: dict[int, tf.Tensor] = {}
         self._local_state = metrics.local_state(model)
-        many = tf.autograph.experimental.do_not_convert(self._execute)
-        self._run = (
-            many if model.run_eagerly else tf.function(many, reduce_retracing=True, autograph=False)
-        )
+        # Compiled by whether one step is wanted (no loop then).
+        self._compiled: dict[bool, Callable[..., Any]] = {}
 
-    def __call__(self, iterator: Any, max_steps: int) -> tuple[int, int, Logs]:
+    def new_pass(self) -> None:
+        """Begin to read the data from its start, unless the stream is endless."""
+        if not self._stream.endless:
+            self._iterator = iter(self._stream.distributed)
+
+    def __call__(self, max_steps: int) -> tuple[int, int, Logs]:
         """Run up to `max_steps` steps.
 
         Returns:
@@ -58,9 +67,26 @@ class ExecutionLoop:
             replicas together, and the logs.
         """
         if self._log_spec is None:
-            self._log_spec = self._trace_log_spec(iterator)
-        done, examples, logs = self._run(iterator, tf.constant(max_steps), max_steps == 1)
+            self._log_spec = self._trace_log_spec()
+        if max_steps not in self._max_steps:
+            self._max_steps[max_steps] = tf.constant(max_steps)
+        run = self._function(single=max_steps == 1)
+        arguments = () if self._stream.endless else (self._iterator,)
+        done, examples, logs = run(self._max_steps[max_steps], *arguments)
         return int(done), int(examples), metrics.to_python(logs)
+
+    def _function(self, single: bool) -> Callable[..., Any]:
+        if single not in self._compiled:
+
+            def execute(max_steps: tf.Tensor, iterator: Any = None) -> Any:
+                return self._execute(iterator, max_steps, single)
+
+            if not self._model.run_eagerly:
+                execute = tf.function(execute, reduce_retracing=True, autograph=False)
+                if self._stream.endless:  # without an iterator to look at, the look-up can go too
+                    execute = execute.get_concrete_function(tf.TensorSpec([], tf.int32))
+            self._compiled[single] = execute
+        return self._compiled[single]
 
     # -- everything below is traced
 
@@ -88,9 +114,7 @@ class ExecutionLoop:
     def _one_step(
         self, iterator: Any, done: tf.Tensor, examples: tf.Tensor, ended: tf.Tensor, logs: Logs
     ) -> State:
-        data, rows, global_rows = next(iterator)
-        if not self._stream.global_rows_known:
-            global_rows = self._strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None)
+        data, rows, global_rows = self._next(iterator)
 
         def run() -> Logs:
             outputs = self._strategy.run(self._replica_step, args=(data, rows, global_rows))
@@ -100,11 +124,17 @@ class ExecutionLoop:
 
         total = self._first_local(global_rows)
         examples += tf.cast(total, tf.int64)
-        if self._stream.num_batches is not None:  # the caller counts, so the end is never met here
+        if self._counts_steps:
             return done + 1, examples, ended, run()
         ended = tf.equal(total, 0)
         logs = tf.cond(ended, lambda: logs, run)
         return done + tf.cast(tf.logical_not(ended), tf.int32), examples, ended, logs
+
+    def _next(self, iterator: Any) -> tuple[Any, Any, Any]:
+        data, rows, global_rows = next(iterator or self._iterator)
+        if not self._stream.global_rows_known:
+            global_rows = self._strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None)
+        return data, rows, global_rows
 
     def _replica_step(self, data: Any, rows: tf.Tensor, global_rows: tf.Tensor) -> Logs:
         step = self._describe(rows, global_rows)
@@ -145,18 +175,17 @@ class ExecutionLoop:
     def _local_mean(self, value: Any) -> tf.Tensor:
         return tf.reduce_mean(tf.stack(self._strategy.experimental_local_results(value)), axis=0)
 
-    def _trace_log_spec(self, iterator: Any) -> dict[str, tf.TensorSpec]:
+    def _trace_log_spec(self) -> dict[str, tf.TensorSpec]:
         """Trace the user's step once to learn the names, shapes and dtypes of its logs."""
 
         @tf.function(autograph=False)
         def probe(iterator: Any) -> Logs:
-            data, rows, global_rows = next(iterator)
-            if not self._stream.global_rows_known:
-                global_rows = self._strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None)
+            data, rows, global_rows = self._next(iterator)
             outputs = self._strategy.run(self._replica_step, args=(data, rows, global_rows))
             return tf.nest.map_structure(self._local_mean, outputs)
 
-        outputs = probe.get_concrete_function(iterator).structured_outputs
+        argument = None if self._stream.endless else self._iterator
+        outputs = probe.get_concrete_function(argument).structured_outputs
         return {name: tf.TensorSpec(value.shape, value.dtype) for name, value in outputs.items()}
 
 

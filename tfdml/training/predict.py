@@ -42,7 +42,7 @@ def predict(
 
         return tf.nest.map_structure(gather, outputs)
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, reduce_retracing=True)
     def one_batch(iterator: Any) -> tuple[tf.Tensor, Any]:
         batch, rows, global_rows = next(iterator)
         outputs = strategy.run(on_replica, args=(batch, rows, global_rows))

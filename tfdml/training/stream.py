@@ -2,9 +2,9 @@
 
 A slice is (data, rows, global_rows): `rows` examples of the `global_rows` in the batch, int32 scalars. The
 batch is cut into n contiguous slices whose sizes differ by one at most; a replica for which no example is
-left gets a copy of the batch's first example and rows = 0. The stream never ends: after the last batch
-come slices with global_rows = 0, so a loop inside a graph sees the end without a collective, and on all
-tasks at the same step.
+left gets a copy of the batch's first example and rows = 0. The stream never ends: a pass over the data is
+followed by slices with global_rows = 0, so a loop inside a graph sees the end without a collective, and on
+all tasks at the same step.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Stream:
 
     Attributes:
         distributed: iterate over it for (data, rows, global_rows).
+        endless: one iterator makes pass after pass; else it makes one, and then only says that it has ended.
         num_batches: batches in one pass, or None when only reading tells.
         equal_slices: every replica gets the same number of examples in every step.
         global_rows_known: slices carry the rows of the whole batch (they do unless `data` was a function).
@@ -36,26 +37,30 @@ class Stream:
     """
 
     distributed: Any
+    endless: bool
     num_batches: int | None
     equal_slices: bool
     global_rows_known: bool
     element_spec: Any
 
 
-def make_stream(data: Data, strategy: tf.distribute.Strategy, *, repeat: bool = False) -> Stream:
+def make_stream(
+    data: Data, strategy: tf.distribute.Strategy, *, endless: bool = False, marks_end: bool = True
+) -> Stream:
     """Slice `data` for the replicas of this task.
 
     Args:
         data: a `tf.data.Dataset` of global batches, the same on every task, or a function of the input
             context that returns this task's data set, batched to the size of one replica.
         strategy: whose replicas share each batch.
-        repeat: start again after the last batch instead of ending.
+        endless: start again after the last batch: one iterator serves all epochs, and reads ahead into the next.
+        marks_end: whether the end of each pass shows; not needed where the caller counts steps.
 
     Raises:
         DataError: `data` is something else, or its elements are not batches.
     """
     if callable(data) and not isinstance(data, tf.data.Dataset):
-        return _stream_from_function(data, strategy, repeat)
+        return _stream_from_function(data, strategy, endless and not marks_end)
     if not isinstance(data, tf.data.Dataset):
         raise DataError(
             f"data must be a tf.data.Dataset of global batches or a function of the input context, got "
@@ -68,7 +73,8 @@ def make_stream(data: Data, strategy: tf.distribute.Strategy, *, repeat: bool = 
         raise DataError("the data set has no batch. Check its source, and any filter or take.")
     rows = static_rows(data.element_spec)
     equal = rows is not None and rows % num_replicas == 0
-    if repeat:
+    counted = cardinality > 0 or not marks_end
+    if endless and counted:
         data = data.repeat()
 
     def local_slices(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -89,16 +95,19 @@ def make_stream(data: Data, strategy: tf.distribute.Strategy, *, repeat: bool = 
             )
         else:
             slices = data.flat_map(cut)
-        if not repeat:
+        if not endless:
             slices = slices.concatenate(_end_of(slices.element_spec))
+        elif not counted:
+            slices = slices.concatenate(_end_of(slices.element_spec).take(per_task)).repeat()
         options = tf.data.Options()
         options.deterministic = True
         slices = slices.with_options(options)
         return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     return Stream(
-        distributed=strategy.distribute_datasets_from_function(_prefetching(local_slices)),
-        num_batches=cardinality if cardinality > 0 and not repeat else None,
+        distributed=_distribute(strategy, local_slices),
+        endless=endless,
+        num_batches=cardinality if cardinality > 0 else None,
         equal_slices=equal,
         global_rows_known=True,
         element_spec=data.element_spec,
@@ -142,8 +151,8 @@ def _stream_from_function(
             slices = slices.concatenate(filler.cache().repeat())
         return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
-    distributed = strategy.distribute_datasets_from_function(_prefetching(local_slices))
-    return Stream(distributed, None, False, False, specs[0])
+    distributed = _distribute(strategy, local_slices)
+    return Stream(distributed, repeat, None, False, False, specs[0])
 
 
 def static_rows(element_spec: Any) -> int | None:
@@ -152,10 +161,26 @@ def static_rows(element_spec: Any) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def _prefetching(
+def _distribute(
+    strategy: tf.distribute.Strategy,
     function: Callable[[tf.distribute.InputContext], tf.data.Dataset],
-) -> Callable[[tf.distribute.InputContext], tf.data.Dataset]:
-    return lambda context: function(context).prefetch(tf.data.AUTOTUNE)
+) -> Any:
+    """What to iterate over for one element a local replica.
+
+    A task with one CPU replica iterates over the data set itself: the distributed iterator's copy to the device
+    would be a copy from host memory to host memory, by one more thread.
+    """
+    built: list[tf.data.Dataset] = []
+
+    def build(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        built.append(function(context).prefetch(tf.data.AUTOTUNE))
+        return built[-1]
+
+    distributed = strategy.distribute_datasets_from_function(build)
+    devices = strategy.extended.worker_devices
+    if len(devices) == 1 and "CPU" in devices[0].upper():
+        return built[0]
+    return distributed
 
 
 def _check_batched(element_spec: Any) -> None:

@@ -95,10 +95,12 @@ class Trainer:
         _check_counts(epochs=epochs, steps_per_epoch=steps_per_epoch, initial_epoch=initial_epoch)
         if class_weight is not None:
             train_data = with_class_weight(train_data, class_weight)
-        stream = make_stream(train_data, self.strategy, repeat=steps_per_epoch is not None)
+        stream = make_stream(
+            train_data, self.strategy, endless=True, marks_end=steps_per_epoch is None
+        )
         prepare.build(self.model, self.strategy, stream.element_spec)
-        loop = self._loop(stream, "train_step")
         steps = steps_per_epoch or stream.num_batches
+        loop = self._loop(stream, "train_step", counts_steps=steps is not None)
         self._examples = 0
         reporter = ProgressReporter(lambda: self._examples, steps, epochs)
         shows = self.is_chief and verbose not in (False, 0)
@@ -113,13 +115,11 @@ class Trainer:
         try:
             hooks.on_train_begin()
             logs: Logs = {}
-            iterator = None
             for epoch in range(initial_epoch, epochs):
                 model.reset_metrics()
                 hooks.on_epoch_begin(epoch)
-                if iterator is None or steps_per_epoch is None:
-                    iterator = iter(stream.distributed)
-                logs = self._train_epoch(loop, iterator, steps, hooks)
+                loop.new_pass()
+                logs = self._train_epoch(loop, steps, hooks)
                 if validation_data is not None and (epoch + 1) % validation_freq == 0:
                     validation = self._evaluate(validation_data, validation_steps, hooks)
                     logs = logs | {f"val_{name}": value for name, value in validation.items()}
@@ -153,16 +153,14 @@ class Trainer:
             _log.info("going on after epoch %d, step %d", position.epoch, position.global_step)
         return epoch
 
-    def _train_epoch(
-        self, loop: ExecutionLoop, iterator: Any, steps: int | None, hooks: Callbacks
-    ) -> Logs:
+    def _train_epoch(self, loop: ExecutionLoop, steps: int | None, hooks: Callbacks) -> Logs:
         model = self.model
         at_once = model.steps_per_execution
         step, self._examples, logs = 0, 0, {}
         while steps is None or step < steps:
             hooks.on_train_batch_begin(step)
             wanted = at_once if steps is None else min(at_once, steps - step)
-            done, examples, new_logs = loop(iterator, wanted)
+            done, examples, new_logs = loop(wanted)
             if done == 0:
                 break
             step, logs = step + done, new_logs
@@ -170,7 +168,7 @@ class Trainer:
             hooks.on_train_batch_end(step - 1, logs)
             if hooks.asks_every_execution:
                 model.stop_training = self._agreement.any(model.stop_training)
-            if model.stop_training:
+            if model.stop_training or done < wanted:
                 break
         if step == 0:
             raise DataError(
@@ -199,17 +197,18 @@ class Trainer:
         hooks.on_test_begin()
         at_once = model.steps_per_execution
         limit = stream.num_batches if steps is None else min(steps, stream.num_batches or steps)
-        iterator = iter(stream.distributed)
+        loop.new_pass()
         step, logs = 0, {}
         while limit is None or step < limit:
             hooks.on_test_batch_begin(step)
-            done, _, new_logs = loop(
-                iterator, at_once if limit is None else min(at_once, limit - step)
-            )
+            wanted = at_once if limit is None else min(at_once, limit - step)
+            done, _, new_logs = loop(wanted)
             if done == 0:
                 break
             step, logs = step + done, new_logs
             hooks.on_test_batch_end(step - 1, logs)
+            if done < wanted:
+                break
         if step == 0:
             raise DataError(
                 "the evaluation data yielded no batch. Check its source, and any filter or take."
@@ -223,7 +222,8 @@ class Trainer:
         if key not in self._streams:
             stream = make_stream(data, self.strategy)
             prepare.build(self.model, self.strategy, stream.element_spec)
-            self._streams[key] = (data, stream, self._loop(stream, "test_step"))
+            loop = self._loop(stream, "test_step", counts_steps=stream.num_batches is not None)
+            self._streams[key] = (data, stream, loop)
         _, stream, loop = self._streams[key]
         return stream, loop
 
@@ -239,13 +239,14 @@ class Trainer:
 
     # -- parts
 
-    def _loop(self, stream: Stream, step_name: str) -> ExecutionLoop:
+    def _loop(self, stream: Stream, step_name: str, *, counts_steps: bool) -> ExecutionLoop:
         overridden = getattr(type(self.model), step_name) is not getattr(keras.Model, step_name)
         return ExecutionLoop(
             self.model,
             self.strategy,
             getattr(self.model, step_name),
             stream,
+            counts_steps=counts_steps,
             carries_logs=overridden,
         )
 
