@@ -7,7 +7,7 @@ import pytest
 from tfdml import strategies
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError, ConfigError
-from tfdml.testing import run_in_process
+from tfdml.testing import run_in_process, run_workers
 
 TWO_WORKERS = ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 0)
 
@@ -19,7 +19,9 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
 
 @pytest.mark.parametrize("name", ["one_device", "mirrored", "tpu"])
 def test_a_strategy_of_one_process_refuses_a_cluster(name):
-    with pytest.raises(ClusterError, match=f"'{name}' trains in one process.*2 workers.*multi_worker"):
+    with pytest.raises(
+        ClusterError, match=f"'{name}' trains in one process.*2 workers.*multi_worker"
+    ):
         strategies.create(name, TWO_WORKERS)
 
 
@@ -50,3 +52,21 @@ def test_a_second_strategy_with_collectives_in_one_process_is_refused():
     first, second = run_in_process(second_strategy)
     assert "got 'mirrored' after 'mirrored'" in first
     assert "got 'multi_worker' after 'mirrored'" in second
+
+
+def late_multi_worker() -> str:
+    import keras
+
+    import tfdml
+
+    keras.utils.set_random_seed(1)
+    try:
+        strategies.create("multi_worker", tfdml.cluster.resolve())
+    except ConfigError as error:
+        return str(error)
+    return "created"
+
+
+def test_a_multi_worker_strategy_that_is_created_too_late_says_so():
+    messages = run_workers(late_multi_worker, 2)
+    assert all("before anything else of TensorFlow" in message for message in messages)

@@ -13,9 +13,7 @@ from tfdml.testing import run_in_process, run_workers
 def count_replicas(name: str, devices: int) -> int:
     import tfdml
 
-    strategy = tfdml.strategies.create(
-        name, tfdml.cluster.resolve(), num_virtual_devices=devices
-    )
+    strategy = tfdml.strategies.create(name, tfdml.cluster.resolve(), num_virtual_devices=devices)
     return strategy.num_replicas_in_sync
 
 

@@ -135,3 +135,17 @@ def load_without_tfdml(directory: str) -> dict:
     model.fit(x, x @ np.ones((4, 1), "float32"), verbose=0)
     result["trained_on"] = int(model.optimizer.iterations.numpy())
     return result
+
+
+def keras_backup_on_two_tasks(directory: str) -> str:
+    """Keras's own BackupAndRestore would restore the chief alone."""
+    import keras
+    import pytest
+
+    from tfdml.errors import ConfigError
+
+    trainer, data = _trainer()
+    backup = keras.callbacks.BackupAndRestore(directory)
+    with pytest.raises(ConfigError) as caught:
+        trainer.fit(data, verbose=False, callbacks=[backup])
+    return str(caught.value)

@@ -77,7 +77,11 @@ def nan_on_worker_1(loss_scale: Any) -> dict:
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = keras.Sequential(
-            [keras.layers.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(1, dtype="float32")]
+            [
+                keras.layers.Input((4,)),
+                keras.layers.Dense(8),
+                keras.layers.Dense(1, dtype="float32"),
+            ]
         )
         model.compile(
             optimizer=tfdml.optimizers.DistributedOptimizer(
@@ -122,9 +126,7 @@ def ema_overwrite(name: str, devices: int | None = None) -> list[np.ndarray]:
 
     def build() -> Any:
         model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
-        inner = keras.optimizers.SGD(
-            0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3
-        )
+        inner = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3)
         model.compile(inner, "mse")
         return model
 

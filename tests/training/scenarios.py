@@ -77,9 +77,7 @@ def dict_inputs_and_outputs() -> tuple:
     a, b = keras.Input((6,), name="a"), keras.Input((2,), name="b")
     x = keras.layers.Dense(8, activation="tanh")(keras.layers.Concatenate()([a, b]))
     outputs = {"left": keras.layers.Dense(1)(x), "right": keras.layers.Dense(3)(x)}
-    data = _dataset(
-        {"a": _x(6), "b": _x(2)}, {"left": _x(1), "right": _labels()}
-    )
+    data = _dataset({"a": _x(6), "b": _x(2)}, {"left": _x(1), "right": _labels()})
     compiled = {
         "loss": {"left": "mse", "right": _scce()},
         "loss_weights": {"left": 0.3, "right": 1.0},
@@ -175,6 +173,10 @@ SCENARIOS = (
 )
 
 
+def _named(names: tuple[str, ...]) -> list:
+    return [scenario for scenario in SCENARIOS if scenario.__name__ in names]
+
+
 def _scce(**kwargs: Any) -> Any:
     import keras
 
@@ -190,11 +192,11 @@ def _begin() -> None:
     keras.config.set_dtype_policy("float64")
 
 
-def run_with_keras() -> dict[str, dict]:
+def run_with_keras(names: tuple[str, ...]) -> dict[str, dict]:
     import keras
 
     results = {}
-    for scenario in SCENARIOS:
+    for scenario in _named(names):
         _begin()
         model, compiled, data, fit = scenario()
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9), **compiled)
@@ -205,7 +207,9 @@ def run_with_keras() -> dict[str, dict]:
     return results
 
 
-def run_with_tfdml(strategy_name: str, devices: int | None = None) -> dict[str, dict]:
+def run_with_tfdml(
+    names: tuple[str, ...], strategy_name: str, devices: int | None = None
+) -> dict[str, dict]:
     import keras
 
     import tfdml
@@ -214,7 +218,7 @@ def run_with_tfdml(strategy_name: str, devices: int | None = None) -> dict[str, 
         strategy_name, tfdml.cluster.resolve(), num_virtual_devices=devices
     )
     results = {}
-    for scenario in SCENARIOS:
+    for scenario in _named(names):
         _begin()
         with strategy.scope():
             model, compiled, data, fit = scenario()

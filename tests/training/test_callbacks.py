@@ -12,6 +12,7 @@ import pytest
 
 from tests.training.callback_runs import (
     evaluate_on_the_chief_only,
+    keras_backup_on_two_tasks,
     keras_writers_and_deciders,
     stop_on_worker_1_only,
 )
@@ -95,3 +96,9 @@ def test_evaluate_in_a_chief_only_callback_is_refused_and_does_not_hang():
         message = workers.wait_for(0)
     assert "Evaluates runs on the chief only and called model.evaluate" in message
     assert "Trainer.evaluate" in message
+
+
+def test_keras_own_backup_is_refused_with_several_tasks(tmp_path):
+    messages = run_workers(keras_backup_on_two_tasks, 2, (str(tmp_path),))
+    assert len(set(messages)) == 1
+    assert "Use tfdml.callbacks.BackupAndRestore" in messages[0]

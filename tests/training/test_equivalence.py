@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.training.cases import ALL_CASES, Case, Replicas, in_float32, train_with_keras, train_with_tfdml
 
+from tests.training.cases import (
+    ALL_CASES,
+    Case,
+    Replicas,
+    in_float32,
+    train_with_keras,
+    train_with_tfdml,
+)
 from tfdml.testing import run_in_process, run_workers
 
 # One case of every kind, for the fast run.

@@ -14,25 +14,49 @@ from tests.training.scenarios import (
 )
 from tfdml.testing import run_in_process, run_workers
 
-NAMES = [scenario.__name__ for scenario in SCENARIOS]
+NAMES = tuple(scenario.__name__ for scenario in SCENARIOS)
+
+# The kinds whose results would be wrong in ways of their own; all kinds run with the slow tests.
+FEW = (
+    "mean_with_sample_weight",
+    "masked_sequences",
+    "dict_inputs_and_outputs",
+    "custom_train_step",
+)
+
+_few_and_slow = [
+    pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in NAMES
+]
+
+
+def chosen(request) -> tuple[str, ...]:
+    """The scenarios that the tests selected for this run need."""
+    wanted = {
+        item.callspec.params.get("name")
+        for item in request.session.items
+        if item.module is request.module and hasattr(item, "callspec")
+    }
+    return tuple(name for name in NAMES if name in wanted)
 
 
 @pytest.fixture(scope="module")
-def reference():
-    return run_in_process(run_with_keras, timeout_seconds=200)
+def reference(request):
+    return run_in_process(run_with_keras, (chosen(request),), timeout_seconds=200)
 
 
 @pytest.fixture(scope="module")
-def three_replicas():
-    return run_in_process(run_with_tfdml, ("mirrored", 3), timeout_seconds=250)
+def three_replicas(request):
+    arguments = (chosen(request), "mirrored", 3)
+    return run_in_process(run_with_tfdml, arguments, timeout_seconds=250)
 
 
 @pytest.fixture(scope="module")
-def two_workers():
-    return run_workers(run_with_tfdml, 2, ("multi_worker",), timeout_seconds=280)
+def two_workers(request):
+    arguments = (chosen(request), "multi_worker")
+    return run_workers(run_with_tfdml, 2, arguments, timeout_seconds=280)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", _few_and_slow)
 def test_three_replicas_are_like_plain_keras(name, reference, three_replicas):
     check_against(reference[name], three_replicas[name], name)
 
@@ -52,7 +76,9 @@ def check_against(expected: dict, result: dict, name: str) -> None:
         np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-13)
     flatten = lambda value: value if isinstance(value, dict) else {"": value}
     for key, wanted in flatten(expected["predictions"]).items():
-        np.testing.assert_allclose(flatten(result["predictions"])[key], wanted, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            flatten(result["predictions"])[key], wanted, rtol=1e-9, atol=1e-12
+        )
     if name == "custom_train_step":
         assert result["history"] == {"constant": [2.0, 2.0], "size": [3.0, 3.0]}
         return

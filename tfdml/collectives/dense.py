@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
@@ -11,7 +12,7 @@ from tfdml.collectives.buckets import make_buckets
 from tfdml.collectives.replica_state import ReplicaState
 from tfdml.errors import ConfigError
 
-Gradient = tf.Tensor | tf.IndexedSlices
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 DEFAULT_BUCKET_BYTES = 32 * 2**20
 

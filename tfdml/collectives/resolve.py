@@ -13,9 +13,7 @@ from tfdml.errors import ConfigError
 COMPRESSION_NAMES = ("none", "int8")
 
 
-def resolve_exchange(
-    compression: str | None, bucket_bytes: int = DEFAULT_BUCKET_BYTES
-) -> Exchange:
+def resolve_exchange(compression: str | None, bucket_bytes: int = DEFAULT_BUCKET_BYTES) -> Exchange:
     """Return the exchange that `compression` names; None means "none".
 
     Raises:

@@ -288,7 +288,9 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         return {"name": self.name, "optimizer": inner, **self._own_config}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> DistributedOptimizer:
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> DistributedOptimizer:
         inner = keras.saving.deserialize_keras_object(
             config.pop("optimizer"), custom_objects=custom_objects
         )

@@ -106,7 +106,7 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=implementation.NCCL if gpus else implementation.RING
     )
-    scope = contextlib.nullcontext()
+    scope: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if num_virtual_devices is not None:
         make_virtual_cpus(num_virtual_devices)
         scope = local_cpus_per_worker(num_virtual_devices)
@@ -130,7 +130,18 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
             rpc_layer="grpc",
         )
     with scope:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver, communication_options=options)
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy(
+                resolver, communication_options=options
+            )
+        except RuntimeError as error:
+            if "program startup" not in str(error):
+                raise
+            raise ConfigError(
+                "strategy 'multi_worker' must be created before anything else of TensorFlow, got a process in "
+                "which a tensor or data set exists already (keras.utils.set_random_seed makes one). "
+                "Move the creation to the top of the program."
+            ) from error
 
 
 def _tpu(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distribute.Strategy:

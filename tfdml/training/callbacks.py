@@ -99,6 +99,11 @@ class Callbacks(keras.callbacks.CallbackList):
                     f"`callbacks` must hold keras.callbacks.Callback instances, got {callback!r}. "
                     "Pass instances, not classes or functions."
                 )
+        if several_tasks and any(isinstance(c, keras.callbacks.BackupAndRestore) for c in given):
+            raise ConfigError(
+                "keras.callbacks.BackupAndRestore restores one task only, got it with several tasks. "
+                "Use tfdml.callbacks.BackupAndRestore, which takes its place."
+            )
         self.asks_every_execution = several_tasks and may_stop_within_epoch(given)
         chosen: list[keras.callbacks.Callback] = []
         for callback in given:
@@ -152,9 +157,7 @@ for _hook in _HOOKS:
 
 
 @contextmanager
-def _refusing_collectives(
-    model: keras.Model, callback: keras.callbacks.Callback
-) -> Iterator[None]:
+def _refusing_collectives(model: keras.Model, callback: keras.callbacks.Callback) -> Iterator[None]:
     def refuse(method: str) -> Any:
         def refused(*args: Any, **kwargs: Any) -> None:
             raise ConfigError(

@@ -41,9 +41,7 @@ def _synchronized_moments(
     return mean, variance
 
 
-def _combine(
-    x: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _combine(x: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     step = current()
     assert step is not None
     channels = tf.size(mean)

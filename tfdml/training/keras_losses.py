@@ -97,9 +97,7 @@ def _reduce_weighted_values(
         return loss
     if mask is not None and reduction != "mean_with_sample_weight":
         denominator = tf.reduce_sum(tf.cast(mask, loss.dtype))
-    elif reduction == "mean_with_sample_weight" and (
-        sample_weight is not None or mask is not None
-    ):
+    elif reduction == "mean_with_sample_weight" and (sample_weight is not None or mask is not None):
         weights = keras_loss.apply_mask(sample_weight, mask, loss.dtype, reduction)
         denominator = tf.reduce_sum(tf.cast(weights, loss.dtype))
     else:

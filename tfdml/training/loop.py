@@ -44,7 +44,7 @@ class ExecutionLoop:
         self._model = model
         self._strategy = strategy
         self._stream = stream
-        self._iterator = iter(stream.distributed) if stream.endless else None
+        self._iterator: Any = iter(stream.distributed) if stream.endless else None
         self._counts_steps = counts_steps
         self._step = tf.function(step, jit_compile=True) if model.jit_compile else step
         self._carries_logs = carries_logs
@@ -81,11 +81,13 @@ class ExecutionLoop:
             def execute(max_steps: tf.Tensor, iterator: Any = None) -> Any:
                 return self._execute(iterator, max_steps, single)
 
-            if not self._model.run_eagerly:
-                execute = tf.function(execute, reduce_retracing=True, autograph=False)
+            if self._model.run_eagerly:
+                self._compiled[single] = execute
+            else:
+                compiled = tf.function(execute, reduce_retracing=True, autograph=False)
                 if self._stream.endless:  # without an iterator to look at, the look-up can go too
-                    execute = execute.get_concrete_function(tf.TensorSpec([], tf.int32))
-            self._compiled[single] = execute
+                    compiled = compiled.get_concrete_function(tf.TensorSpec([], tf.int32))
+                self._compiled[single] = compiled
         return self._compiled[single]
 
     # -- everything below is traced

@@ -87,6 +87,8 @@ class ProgressReporter(keras.callbacks.Callback):
     def _describe(self, logs: dict[str, Any] | None) -> str:
         seconds = max(time.monotonic() - self._begin, 1e-9)
         numbers = [
-            f"{name} {value:.4g}" for name, value in (logs or {}).items() if isinstance(value, float)
+            f"{name} {value:.4g}"
+            for name, value in (logs or {}).items()
+            if isinstance(value, float)
         ]
         return ", ".join([f"{self._examples_of() / seconds:,.0f} examples/s", *numbers])

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from tfdml.errors import DataError
 
-Data = tf.data.Dataset | Callable[[tf.distribute.InputContext], tf.data.Dataset]
+Data: TypeAlias = tf.data.Dataset | Callable[[tf.distribute.InputContext], tf.data.Dataset]
 
 # `global_rows` of a slice whose task does not know the rows of the others.
 UNKNOWN_ROWS = -1

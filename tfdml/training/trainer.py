@@ -107,6 +107,8 @@ class Trainer:
         hooks = self._callbacks(
             callbacks, [reporter] if shows else [], epochs=epochs, steps=steps, add_history=True
         )
+        # Also where a task has another list of callbacks than the rest: they must ask at the same points.
+        hooks.asks_every_execution = self._agreement.any(hooks.asks_every_execution)
         model = self.model
         model.stop_training = False
         backup = next((c for c in callbacks or [] if isinstance(c, BackupAndRestore)), None)
