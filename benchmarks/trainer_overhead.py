@@ -122,9 +122,7 @@ def measure(strategy: tf.distribute.Strategy, at_once: int, steps: int, epochs: 
     floor, target = (0.97, 0.99) if at_once > 1 else (0.9, None)
     return [
         Row(f"Trainer, {name}", median(ours.rates), "steps/s"),
-        Row(
-            f"Trainer, {name}", over_hand, "ratio", "higher", floor, target, "hand-written loop"
-        ),
+        Row(f"Trainer, {name}", over_hand, "ratio", "higher", floor, target, "hand-written loop"),
         Row(
             f"Trainer, {name}",
             over_hand / median(keras_fit.ratios),

@@ -139,7 +139,7 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
                 raise
             raise ConfigError(
                 "strategy 'multi_worker' must be created before anything else of TensorFlow, got a process in "
-                "which a tensor or data set exists already (keras.utils.set_random_seed makes one). "
+                "which a tensor or data set exists already. "
                 "Move the creation to the top of the program."
             ) from error
 
