@@ -18,19 +18,40 @@ README = (ROOT / "README.md").read_text()
 
 MY_PROJECT = """
 import keras
+import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
+
+keras.config.set_dtype_policy("mixed_float16")
+keras.utils.set_random_seed(1)
 
 
 def load_data():
     x, y = load_digits(return_X_y=True)
-    data = tf.data.Dataset.from_tensor_slices(((x / 16).astype("float32"), y))
-    return data.take(1437).batch(64), data.skip(1437).batch(64)
+    x = (x / 16).astype("float32")
+    if PLANT_NAN:
+        x[5 * 64 + 40, 3] = np.nan  # batch 5; rows 32 to 63 of each batch go to worker 1
+    data = tf.data.Dataset.from_tensor_slices((x, y))
+    train_data = data.take(1437).batch(64)
+    return train_data, data.skip(1437).batch(64)
 
 
 def build_model():
-    layers = [keras.layers.Input((64,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(10)]
+    layers = [
+        keras.layers.Input((64,)),
+        keras.layers.Dense(64, "relu"),
+        keras.layers.Dense(10, dtype="float32"),
+    ]
     return keras.Sequential(layers)
+"""
+
+# What the test wants to know at the end of the example.
+TELL = """
+from tfdml.testing import weight_hash
+
+optimizer = model.optimizer
+print("scale", float(optimizer.loss_scale), "skipped", int(optimizer.skipped_steps.numpy()))
+print("iterations", int(optimizer.iterations.numpy()), "hash", weight_hash(model))
 """
 
 
@@ -67,14 +88,43 @@ def test_launch_lines_are_understood(line, tmp_path):
             assert (ROOT / word.partition("=")[2]).is_file()
 
 
-@pytest.mark.slow
-def test_the_example_trains_on_two_workers(tmp_path):
+def run_example(folder: Path, plant_nan: bool) -> str:
     (example,) = code_blocks(README, "python")
-    (tmp_path / "my_project.py").write_text(MY_PROJECT)
-    (tmp_path / "train.py").write_text(example)
+    project = MY_PROJECT.replace("PLANT_NAN", str(plant_nan))
+    (folder / "my_project.py").write_text(project)
+    (folder / "train.py").write_text(example + TELL)
     command = [sys.executable, "-m", "tfdml", "launch", "--workers=2", "train.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     (last,) = re.findall(r"epoch 10/10: .*val_accuracy ([\d.]+)", done.stdout)
-    assert float(last) > 0.5
-    assert list((tmp_path / "runs" / "mine").glob("train/events*"))
+    assert float(last) > 0.7
+    assert list((folder / "runs" / "mine").glob("train/events*"))
+    assert not list((folder / "runs" / "mine" / "backup").iterdir()), "not removed at the end"
+    return done.stdout
+
+
+def told(output: str) -> dict[str, tuple[str, ...]]:
+    """What each worker printed at the end: scale, skipped steps, iterations, hash."""
+    pattern = r"\[worker {}\] scale (\S+) skipped (\S+)\n(?:\[worker .*\n)*?"
+    pattern += r"\[worker {}\] iterations (\S+) hash (\S+)"
+    found = {}
+    for worker in ("0", "1"):
+        match = re.search(pattern.format(worker, worker), output)
+        assert match, output
+        found[worker] = match.groups()
+    return found
+
+
+@pytest.mark.slow
+def test_the_example_trains_under_mixed_float16_on_two_workers(tmp_path):
+    workers = told(run_example(tmp_path, plant_nan=False))
+    assert workers["0"] == workers["1"]
+    assert workers["0"][:3] == (str(2.0**15), "0", "230")
+
+
+@pytest.mark.slow
+def test_a_nan_on_worker_1_skips_the_step_everywhere_and_training_goes_on(tmp_path):
+    """The planted example comes once an epoch, so ten steps are skipped and the scale halves ten times."""
+    workers = told(run_example(tmp_path, plant_nan=True))
+    assert workers["0"] == workers["1"]
+    assert workers["0"][:3] == (str(2.0**5), "10", "220")

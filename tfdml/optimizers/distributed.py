@@ -291,6 +291,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Any = None
     ) -> DistributedOptimizer:
+        config = dict(config)
         inner = keras.saving.deserialize_keras_object(
             config.pop("optimizer"), custom_objects=custom_objects
         )
