@@ -6,11 +6,11 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.launch.launcher import Launcher, lines_of
-from tests.launch.scripts import ALL_REDUCE
 from tfdml.cluster.ports import free_ports
 
 
@@ -42,23 +42,35 @@ def ip(*arguments: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_hosts_train_together(launcher: Launcher, two_hosts: list[tuple[str, str]]) -> None:
-    script = launcher.script(ALL_REDUCE)
+def test_two_hosts_train_together(
+    launcher: Launcher, two_hosts: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """The image classifier on the digits: one worker a host, the same command line but for the index."""
+    root = Path(__file__).parents[2]
     hosts = ",".join(f"{address}:1" for _, address in two_hosts)
     processes = [
         launcher.begin(
             f"--hosts={hosts}",
             f"--node_index={index}",
             "--start_timeout_seconds=50",
-            script,
+            str(root / "recipes" / "train_image_classifier.py"),
+            f"--config={root / 'configs' / 'image_classifier' / 'multi_worker.yaml'}",
+            f"--model_dir={tmp_path}",
+            "--set=train.epochs=4",
             within=["ip", "netns", "exec", name],
         )
         for index, (name, _) in enumerate(two_hosts)
     ]
+    hashes = []
     for index, process in enumerate(processes):
         result = launcher.finish(process)
         assert result.returncode == 0, result.stdout + result.stderr
-        assert "sum 11.0" in lines_of(result.stdout, f"worker {index}")
+        lines = lines_of(result.stdout, f"worker {index}")
+        hashes += [line for line in lines if line.startswith("final weights sha256: ")]
+        if index == 0:
+            (accuracy,) = [line for line in lines if line.startswith("test accuracy: ")]
+            assert float(accuracy.split()[-1]) > 0.9
+    assert len(hashes) == 2 and len(set(hashes)) == 1
     launcher.expect_nothing_left()
 
 
