@@ -7,6 +7,7 @@ import pytest
 from tfdml import strategies
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError, ConfigError
+from tfdml.strategies.factory import communication_options
 from tfdml.testing import run_in_process, run_workers
 
 TWO_WORKERS = ClusterSpec({"worker": ("a:1", "b:1")}, "worker", 0)
@@ -70,3 +71,16 @@ def late_multi_worker() -> str:
 def test_a_multi_worker_strategy_that_is_created_too_late_says_so():
     messages = run_workers(late_multi_worker, 2)
     assert all("before anything else of TensorFlow" in message for message in messages)
+
+
+def asked_for() -> str:
+    import tfdml
+
+    strategy = tfdml.strategies.create("multi_worker", tfdml.cluster.resolve())
+    return strategy.extended._communication_options.implementation.value
+
+
+def test_nccl_is_asked_for_between_gpus_and_the_ring_otherwise():
+    assert communication_options(num_gpus=2).implementation.value == "NCCL"
+    assert communication_options(num_gpus=0).implementation.value == "RING"
+    assert run_workers(asked_for, 2) == ["RING", "RING"]  # no GPU here

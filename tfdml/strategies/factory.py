@@ -101,11 +101,7 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
             "Remove it, or use a parameter-server strategy."
         )
     gpus = tf.config.list_physical_devices("GPU")
-    # AUTO would mean the gRPC ring even between GPUs.
-    implementation = tf.distribute.experimental.CommunicationImplementation
-    options = tf.distribute.experimental.CommunicationOptions(
-        implementation=implementation.NCCL if gpus else implementation.RING
-    )
+    options = communication_options(len(gpus))
     scope: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if num_virtual_devices is not None:
         make_virtual_cpus(num_virtual_devices)
@@ -142,6 +138,14 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
                 "which a tensor or data set exists already. "
                 "Move the creation to the top of the program."
             ) from error
+
+
+def communication_options(num_gpus: int) -> tf.distribute.experimental.CommunicationOptions:
+    """NCCL between GPUs, ring otherwise. AUTO would mean the gRPC ring even between GPUs."""
+    implementation = tf.distribute.experimental.CommunicationImplementation
+    return tf.distribute.experimental.CommunicationOptions(
+        implementation=implementation.NCCL if num_gpus else implementation.RING
+    )
 
 
 def _tpu(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distribute.Strategy:
