@@ -39,6 +39,16 @@ def test_a_model_that_was_built_outside_the_scope(strategy):
         tfdml.Trainer(make_model(), strategy)
 
 
+def test_a_model_of_no_strategy():
+    with pytest.raises(ConfigError, match=r"outside of any strategy's scope.*one_device"):
+        tfdml.Trainer(make_model())
+
+
+def test_something_that_is_no_strategy():
+    with pytest.raises(ConfigError, match=r"must be a tf\.distribute\.Strategy, got 'mirrored'"):
+        tfdml.Trainer(make_model(), "mirrored")
+
+
 def test_an_optimizer_that_was_made_outside_the_scope(strategy):
     optimizer = keras.optimizers.Adam()
     with strategy.scope():

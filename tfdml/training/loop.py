@@ -70,7 +70,7 @@ class ExecutionLoop:
             self._log_spec = self._trace_log_spec()
         if max_steps not in self._max_steps:
             self._max_steps[max_steps] = tf.constant(max_steps)
-        run = self._function(single=max_steps == 1)
+        run = self._function(single=self._model.steps_per_execution == 1)
         arguments = () if self._stream.endless else (self._iterator,)
         done, examples, logs = run(self._max_steps[max_steps], *arguments)
         return int(done), int(examples), metrics.to_python(logs)

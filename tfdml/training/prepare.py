@@ -16,14 +16,42 @@ from tfdml.optimizers import DistributedOptimizer, keras_private
 from tfdml.training import keras_losses
 
 
+def check_strategy(
+    model: keras.Model, strategy: tf.distribute.Strategy | None
+) -> tf.distribute.Strategy:
+    """Return `strategy`, or the one in whose scope `model` was made.
+
+    Raises:
+        ConfigError: there is none, or it is not synchronous.
+    """
+    if not isinstance(model, keras.Model):
+        raise ConfigError(f"`model` must be a keras.Model, got {type(model).__name__}.")
+    if strategy is None:
+        strategy = model.distribute_strategy
+        if strategy is tf.distribute.get_strategy() and not tf.distribute.has_strategy():
+            raise ConfigError(
+                f"model '{model.name}' was made outside of any strategy's scope, and no `strategy` was given. "
+                'Make it in the scope of tfdml.strategies.create("one_device"), or of another strategy.'
+            )
+    if not isinstance(strategy, tf.distribute.Strategy):
+        raise ConfigError(
+            f"`strategy` must be a tf.distribute.Strategy, got {strategy!r}. "
+            "Pass what tfdml.strategies.create returned."
+        )
+    if isinstance(strategy, tf.distribute.ParameterServerStrategy):
+        raise ConfigError(
+            "the Trainer does not train on parameter servers yet, got a ParameterServerStrategy. "
+            "Use strategy 'one_device', 'mirrored' or 'multi_worker'."
+        )
+    return strategy
+
+
 def check_model(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
     """Refuse a model that is not compiled, or not built in the scope of `strategy`.
 
     Raises:
         ConfigError: says which, with the remedy.
     """
-    if not isinstance(model, keras.Model):
-        raise ConfigError(f"`model` must be a keras.Model, got {type(model).__name__}.")
     if not model.compiled:
         raise ConfigError(
             f"model '{model.name}' is not compiled. Call model.compile(optimizer=..., loss=...) "

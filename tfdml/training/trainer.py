@@ -25,6 +25,9 @@ from tfdml.training.stream import Data, Stream, make_stream
 
 _log = logging.getLogger("tfdml")
 
+# Compiled evaluation loops that are kept, by data set.
+_KEPT_EVALUATIONS = 4
+
 keras_losses.install()
 keras_batchnorm.install()
 keras_random.install()
@@ -51,7 +54,7 @@ class Trainer:
 
     def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy | None = None):
         self.model = model
-        self.strategy = strategy or model.distribute_strategy
+        self.strategy = prepare.check_strategy(model, strategy)
         prepare.check_model(model, self.strategy)
         prepare.check_jit(model, self.strategy)
         prepare.use_distributed_optimizer(model, self.strategy)
@@ -222,6 +225,8 @@ class Trainer:
         """The stream and the compiled loop for `data`, kept so that every epoch's validation reuses them."""
         key = (id(data), self.model.run_eagerly)
         if key not in self._streams:
+            while len(self._streams) >= _KEPT_EVALUATIONS:
+                self._streams.pop(next(iter(self._streams)))
             stream = make_stream(data, self.strategy)
             prepare.build(self.model, self.strategy, stream.element_spec)
             loop = self._loop(stream, "test_step", counts_steps=stream.num_batches is not None)
