@@ -61,7 +61,7 @@ class OptimizerConfig(Config):
     weight_decay: float = Field(
         default=0.0, ge=0, description="fraction of each weight removed per unit of learning rate"
     )
-    compression: Literal["none", "int8"] = Field("none", description="how gradients travel")
+    compression: Literal["none", "int8"] = Field(default="none", description="how gradients travel")
     gradient_accumulation_steps: int = Field(
         default=1, ge=1, description="batches whose gradients are averaged before one update"
     )

@@ -40,7 +40,7 @@ class ProgressReporter(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._title = f"epoch {epoch + 1}/{self._epochs}"
-        self._begin = self._last_line = time.monotonic()
+        self._begin = self._last_line = self._last_step = time.monotonic()
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -57,6 +57,7 @@ class ProgressReporter(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._steps_seen = batch + 1
+        self._last_step = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, completed=batch + 1, logs=self._describe(logs))
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
@@ -85,7 +86,7 @@ class ProgressReporter(keras.callbacks.Callback):
         self._console.print(text, markup=False)
 
     def _describe(self, logs: dict[str, Any] | None) -> str:
-        seconds = max(time.monotonic() - self._begin, 1e-9)
+        seconds = max(self._last_step - self._begin, 1e-9)  # without validation
         numbers = [
             f"{name} {value:.4g}"
             for name, value in (logs or {}).items()
