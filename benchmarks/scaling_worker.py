@@ -12,9 +12,6 @@ from peers.multi_worker_loop import MultiWorkerLoop
 
 import tfdml
 
-# The same for all sides. More do not help on one core.
-INTER_OP_THREADS = int(os.environ.get("INTER", 2))
-
 
 def measure(
     core: int, *, steps: int, segments: int, per_worker: int, at_once: int
@@ -31,8 +28,6 @@ def measure(
         "Trainer, int8" and "hand-written beside int8".
     """
     os.sched_setaffinity(0, {core})  # before TensorFlow starts its threads, which inherit it
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(INTER_OP_THREADS)
     # Not tfdml's own, so that the hand-written loop has upstream's defaults; on CPUs both are the gRPC ring.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     global_batch_size = per_worker * strategy.num_replicas_in_sync
