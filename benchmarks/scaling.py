@@ -27,6 +27,8 @@ LIMIT_SECONDS = 300
 TORCH_PYTHON = "TFDML_TORCH_PYTHON"
 DDP = Path(__file__).parent / "peers" / "ddp_mlp.py"
 
+TENSORFLOW_SIDES = ("hand-written", "Trainer", "Trainer, int8")
+
 # name of a side -> samples/s of its segments, of one run
 Rates = dict[str, list[float]]
 
@@ -46,7 +48,10 @@ def main() -> None:
     for _ in range(runs):
         run = {}
         for workers in (1, 2):
-            run[workers] = tensorflow_rates(cores[:workers], steps, segments)
+            sides = TENSORFLOW_SIDES if workers > 1 else TENSORFLOW_SIDES[:2]
+            run[workers] = {
+                side: tensorflow_rates(side, cores[:workers], steps, segments) for side in sides
+            }
             if torch_python:
                 run[workers]["DDP"] = ddp_rates(torch_python, cores[:workers], steps, segments)
         measured.append(run)
@@ -102,7 +107,7 @@ def rows_of(measured: list[dict[int, Rates]]) -> list[Row]:
         Row("2 workers: Trainer, int8", rate(2, "Trainer, int8"), "samples/s"),
         Row(
             "2 workers: Trainer, int8",
-            ratio(2, "Trainer, int8", "hand-written beside int8"),
+            ratio(2, "Trainer, int8", "hand-written"),
             "ratio",
             baseline="hand-written loop",
         ),
@@ -116,25 +121,26 @@ def rows_of(measured: list[dict[int, Rates]]) -> list[Row]:
 # -- TensorFlow
 
 
-def tensorflow_rates(cores: list[int], steps: int, segments: int) -> Rates:
-    """The Trainer and the hand-written loop, in turn, in one cluster with a worker on each of `cores`."""
+def tensorflow_rates(side: str, cores: list[int], steps: int, segments: int) -> list[float]:
+    """One side in a cluster of its own, with a worker on each of `cores`."""
     with contextlib.redirect_stdout(sys.stderr):  # the workers' own output
         results = run_workers(
             in_worker,
             len(cores),
-            args=(cores, steps, segments),
+            args=(side, cores, steps, segments),
             timeout_seconds=LIMIT_SECONDS,
             threads_per_worker=1,  # on one core, two are 7% slower and four 10%
         )
     return results[0]
 
 
-def in_worker(cores: list[int], steps: int, segments: int) -> Rates:
+def in_worker(side: str, cores: list[int], steps: int, segments: int) -> list[float]:
     # Imported here: the process that starts the workers needs no TensorFlow.
     from scaling_worker import measure
 
     _, index = current_task()
     return measure(
+        side,
         cores[index],
         steps=steps,
         segments=segments,

@@ -1,4 +1,4 @@
-"""What one TensorFlow worker of `scaling.py` does: the Trainer and the hand-written loop, in turn."""
+"""What one TensorFlow worker of `scaling.py` does: the Trainer, or the hand-written loop."""
 
 from __future__ import annotations
 
@@ -14,51 +14,38 @@ import tfdml
 
 
 def measure(
-    core: int, *, steps: int, segments: int, per_worker: int, at_once: int
-) -> dict[str, list[float]]:
+    side: str, core: int, *, steps: int, segments: int, per_worker: int, at_once: int
+) -> list[float]:
     """Samples/s of all workers together, one figure a segment of `steps` steps.
 
-    Every call of a compiled function makes `at_once` steps.
-
-    Every side trains a model of its own under one strategy, because a process can hold only one. Between
-    two segments of the Trainer the hand-written loop has one.
-
-    Returns:
-        Of "Trainer" and "hand-written", which take turns; with several workers then also of
-        "Trainer, int8" and "hand-written beside int8".
+    Args:
+        side: "hand-written" (a `MultiWorkerMirroredStrategy` with its default options), "Trainer", or
+            "Trainer, int8" (the strategy and whatever else of the process tfdml sets up).
+        at_once: steps of one call of a compiled function.
     """
     os.sched_setaffinity(0, {core})  # before TensorFlow starts its threads, which inherit it
-    # Not tfdml's own, so that the hand-written loop has upstream's defaults; on CPUs both are the gRPC ring.
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    if side == "hand-written":
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    else:
+        strategy = tfdml.strategies.create("multi_worker", tfdml.cluster.resolve())
     global_batch_size = per_worker * strategy.num_replicas_in_sync
     data = make_data(global_batch_size)
     with strategy.scope():
-        model = build_model(keras.optimizers.SGD(0.01), at_once)
-    hand_written = MultiWorkerLoop(strategy, model, data, at_once)
-    rates = {}
-
-    def alternate(name: str, beside: str, optimizer: keras.optimizers.Optimizer) -> None:
-        with strategy.scope():
-            model = build_model(optimizer, at_once)
-        turns = Alternate(hand_written, steps)
+        optimizer = keras.optimizers.SGD(0.01)
+        if side == "Trainer, int8":
+            optimizer = tfdml.optimizers.DistributedOptimizer(optimizer, compression="int8")
+        model = build_model(optimizer, at_once)
+    if side == "hand-written":
+        loop = MultiWorkerLoop(strategy, model, data, at_once)
+        seconds = [loop.seconds(steps) for _ in range(segments + 1)]
+    else:
+        watch = Watch()
         tfdml.Trainer(model, strategy).fit(
-            data, epochs=segments + 1, steps_per_epoch=steps, callbacks=[turns], verbose=False
+            data, epochs=segments + 1, steps_per_epoch=steps, callbacks=[watch], verbose=False
         )
-        samples = steps * global_batch_size
-        # The first segments trace and fill caches.
-        rates[name] = [samples / seconds for seconds in turns.own[1:]]
-        rates[beside] = [samples / seconds for seconds in turns.other[1:]]
-
-    with strategy.scope():
-        plain = keras.optimizers.SGD(0.01)
-    alternate("Trainer", "hand-written", plain)
-    if strategy.num_replicas_in_sync > 1:
-        with strategy.scope():
-            int8 = tfdml.optimizers.DistributedOptimizer(
-                keras.optimizers.SGD(0.01), compression="int8"
-            )
-        alternate("Trainer, int8", "hand-written beside int8", int8)
-    return rates
+        seconds = watch.seconds
+    # The first segment traces and fills caches.
+    return [steps * global_batch_size / taken for taken in seconds[1:]]
 
 
 def make_data(global_batch_size: int) -> tf.data.Dataset:
@@ -81,18 +68,15 @@ def build_model(optimizer: keras.optimizers.Optimizer, at_once: int) -> keras.Mo
     return model
 
 
-class Alternate(keras.callbacks.Callback):
-    """Times every epoch of the Trainer, and as many hand-written steps after it, in seconds."""
+class Watch(keras.callbacks.Callback):
+    """Times every epoch, in seconds."""
 
-    def __init__(self, hand_written: MultiWorkerLoop, steps: int):
+    def __init__(self):
         super().__init__()
-        self._hand_written, self._steps = hand_written, steps
-        self.own: list[float] = []
-        self.other: list[float] = []
+        self.seconds: list[float] = []
 
     def on_epoch_begin(self, epoch, logs=None):
         self._begin = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.own.append(time.perf_counter() - self._begin)
-        self.other.append(self._hand_written.seconds(self._steps))
+        self.seconds.append(time.perf_counter() - self._begin)

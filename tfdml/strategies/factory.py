@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
+import os
 
 import tensorflow as tf
 
@@ -57,6 +58,11 @@ def create(
                 f"strategy '{name}' trains in one process, but the cluster has {cluster.num_workers} workers "
                 f"(every one would train a model of its own). Use strategy 'multi_worker'."
             )
+    if not tf.config.list_physical_devices("GPU"):
+        # TensorFlow reads it when its runtime starts. Its default allocator gives tensors of megabytes back to
+        # the system after every step and faults them in again: measured 25 to 40% of the samples/s of a small
+        # network (benchmarks/scaling.py). This one keeps what it has; set the variable to "false" to do without.
+        os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
     strategy = _BUILDERS[name](cluster, num_virtual_devices)
     if name != "one_device":
         _created = name

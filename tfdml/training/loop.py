@@ -107,7 +107,6 @@ class ExecutionLoop:
                 ),
                 lambda *state: self._one_step(iterator, *state),
                 state,
-                parallel_iterations=1,
             )
         done, examples, _, logs = state
         read = self._strategy.run(self._read, args=(logs,))
@@ -133,7 +132,11 @@ class ExecutionLoop:
         return done + tf.cast(tf.logical_not(ended), tf.int32), examples, ended, logs
 
     def _next(self, iterator: Any) -> tuple[Any, Any, Any]:
-        data, rows, global_rows = next(iterator or self._iterator)
+        element = next(iterator or self._iterator)
+        if self._stream.constant_rows is not None:
+            rows = tf.constant(self._stream.constant_rows)
+            return element, rows, rows
+        data, rows, global_rows = element
         if not self._stream.global_rows_known:
             global_rows = self._strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None)
         return data, rows, global_rows

@@ -31,6 +31,8 @@ class Stream:
         distributed: iterate over it for (data, rows, global_rows).
         endless: one iterator makes pass after pass; else it makes one, and then only says that it has ended.
         num_batches: batches in one pass, or None when only reading tells.
+        constant_rows: examples in every batch where that never changes and no end shows: then the stream
+            yields data alone, without row counts. Else None.
         equal_slices: every replica gets the same number of examples in every step.
         global_rows_known: slices carry the rows of the whole batch (they do unless `data` was a function).
         element_spec: of `data`, with an unknown number of rows.
@@ -39,6 +41,7 @@ class Stream:
     distributed: Any
     endless: bool
     num_batches: int | None
+    constant_rows: int | None
     equal_slices: bool
     global_rows_known: bool
     element_spec: Any
@@ -77,24 +80,23 @@ def make_stream(
     if endless and counted:
         data = data.repeat()
 
+    bare = equal and endless and counted
+
+    def cut(replica: Any, batch: tuple[Any, ...]) -> Any:
+        part = _slice(batch[0] if len(batch) == 1 else batch, replica, num_replicas, equal)
+        return part[0] if bare else part
+
     def local_slices(context: tf.distribute.InputContext) -> tf.data.Dataset:
         per_task = num_replicas // context.num_input_pipelines
         first = context.input_pipeline_id * per_task
 
-        def cut(*batch: Any) -> tf.data.Dataset:
-            batch = batch[0] if len(batch) == 1 else batch
-            return tf.data.Dataset.range(first, first + per_task).map(
-                lambda replica: _slice(batch, replica, num_replicas, equal)
-            )
-
-        if per_task == 1:
-            slices = data.map(
-                lambda *batch: _slice(
-                    batch[0] if len(batch) == 1 else batch, first, num_replicas, equal
-                )
-            )
+        if bare and num_replicas == 1:
+            slices = data
+        elif per_task == 1:
+            slices = data.map(lambda *batch: cut(first, batch))
         else:
-            slices = data.flat_map(cut)
+            replicas = tf.data.Dataset.range(first, first + per_task)
+            slices = data.flat_map(lambda *batch: replicas.map(lambda replica: cut(replica, batch)))
         if not endless:
             slices = slices.concatenate(_end_of(slices.element_spec))
         elif not counted:
@@ -108,6 +110,7 @@ def make_stream(
         distributed=_distribute(strategy, local_slices),
         endless=endless,
         num_batches=cardinality if cardinality > 0 else None,
+        constant_rows=rows if bare else None,
         equal_slices=equal,
         global_rows_known=True,
         element_spec=data.element_spec,
@@ -152,7 +155,7 @@ def _stream_from_function(
         return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     distributed = _distribute(strategy, local_slices)
-    return Stream(distributed, repeat, None, False, False, specs[0])
+    return Stream(distributed, repeat, None, None, False, False, specs[0])
 
 
 def static_rows(element_spec: Any) -> int | None:
