@@ -170,10 +170,11 @@ def build_model(name: str) -> Any:
 
 
 def build_optimizer(name: str, **settings: Any) -> Any:
+    """Rates at which 20 steps of float32 do not magnify rounding: larger ones (an effective rate of 1) did."""
     import keras
 
     if name == "sgd":
-        return keras.optimizers.SGD(0.1, momentum=0.9, **settings)
+        return keras.optimizers.SGD(0.02, momentum=0.9, **settings)
     if name == "adam":
-        return keras.optimizers.Adam(1e-2, **settings)
-    return keras.optimizers.AdamW(1e-2, weight_decay=0.05, **settings)
+        return keras.optimizers.Adam(2e-3, **settings)
+    return keras.optimizers.AdamW(2e-3, weight_decay=0.05, **settings)
