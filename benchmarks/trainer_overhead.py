@@ -140,7 +140,7 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     strategy = tfdml.strategies.create("one_device")
-    epochs, steps = (7, 64) if flags.quick else (17, 128)
+    epochs, steps = (7, 64) if flags.quick else (13, 96)
     rows = []
     for at_once in (32, 1):
         rows += measure(strategy, at_once, steps, epochs)
