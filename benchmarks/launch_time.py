@@ -30,8 +30,9 @@ import time
 
 import keras
 import tensorflow as tf
+import tfdml
 
-strategy = tf.distribute.MultiWorkerMirroredStrategy()
+strategy = tfdml.strategies.create("multi_worker", tfdml.cluster.resolve())
 with strategy.scope():
     model = keras.Sequential(
         [keras.Input((16,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(1)]

@@ -32,11 +32,13 @@ def test_tasks_are_the_same_cluster_seen_by_each() -> None:
     assert names == ["chief 0", "worker 0", "worker 1", "ps 0"]
     assert {task.num_workers for task in spec.tasks()} == {3}
     assert [task.task_name for task in spec.tasks() if task.is_chief] == ["chief 0"]
+    assert {task.leader.task_name for task in spec.tasks()} == {"chief 0"}
 
 
 def test_worker_0_is_chief_where_none_is_named() -> None:
     spec = ClusterSpec.from_tf_config(tf_config(TWO_WORKERS))
     assert [task.is_chief for task in spec.tasks()] == [True, False]
+    assert {task.leader.task_name for task in spec.tasks()} == {"worker 0"}
     assert spec.num_workers == 2
 
 

@@ -1,8 +1,9 @@
-"""Free ports on this host."""
+"""Free ports on this host, and servers that answer, here or elsewhere."""
 
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import ExitStack
 
 
@@ -30,3 +31,26 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def answers(address: str, *, timeout_seconds: float = 2.0) -> bool:
+    """Whether a server accepts a connection at `address`, a host and a port."""
+    host, _, port = address.rpartition(":")
+    try:
+        connection = socket.create_connection((host.strip("[]"), int(port)), timeout_seconds)
+    except OSError:
+        return False
+    connection.close()
+    return True
+
+
+def wait_until_answers(
+    address: str, *, timeout_seconds: float, retry_seconds: float = 0.01
+) -> bool:
+    """Wait for a server to accept a connection at `address`; whether it did within the timeout."""
+    deadline = time.monotonic() + timeout_seconds
+    while not answers(address):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(retry_seconds)
+    return True

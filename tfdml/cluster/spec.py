@@ -96,11 +96,7 @@ class ClusterSpec:
     @property
     def is_chief(self) -> bool:
         """Whether this task writes what is written once: the chief, or else worker 0."""
-        if self.is_local:
-            return True
-        if "chief" in self.jobs:
-            return self.task_type == "chief"
-        return self.task_type == "worker" and self.task_index == 0
+        return self.is_local or self == self.leader
 
     @property
     def num_workers(self) -> int:
@@ -108,6 +104,11 @@ class ClusterSpec:
         if self.is_local:
             return 1
         return len(self.jobs.get("chief", ())) + len(self.jobs.get("worker", ()))
+
+    @property
+    def leader(self) -> ClusterSpec:
+        """The same cluster as its leading task sees it: the chief, or worker 0 without one."""
+        return self.with_task("chief" if "chief" in self.jobs else "worker", 0)
 
     @property
     def task_name(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-_CONNECT_SECONDS = 2.0
+from tfdml.cluster.ports import answers
+
 _RETRY_SECONDS = 1.0
 
 
@@ -48,7 +48,7 @@ class PeerWatch:
         start = time.monotonic()
         next_report = self._report_seconds
         while not self._stop.is_set():
-            self._silent = [address for address in self._silent if not _answers(address)]
+            self._silent = [address for address in self._silent if not answers(address)]
             waited = time.monotonic() - start
             if not self._silent or self._stop.is_set():
                 return
@@ -64,12 +64,3 @@ class PeerWatch:
                 self._say(f"waiting for {silent} ({waited:.0f} s)")
                 next_report += self._report_seconds
             self._stop.wait(_RETRY_SECONDS)
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True

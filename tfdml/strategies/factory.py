@@ -9,11 +9,16 @@ import os
 
 import tensorflow as tf
 
+from tfdml.cluster.ports import wait_until_answers
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError, ConfigError
 from tfdml.strategies.virtual_devices import local_cpus_per_worker, make_virtual_cpus
 
 _log = logging.getLogger("tfdml")
+
+# A task that asks for the leader before it listens is put off by TensorFlow for a whole second (the fixed
+# reconnect back-off of its gRPC channels). Past this time TensorFlow waits alone, and says so.
+_LEADER_TIMEOUT_SECONDS = 60.0
 
 STRATEGY_NAMES = ("one_device", "mirrored", "multi_worker", "tpu")
 
@@ -131,6 +136,8 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
             num_accelerators={"GPU": len(gpus)},
             rpc_layer="grpc",
         )
+        if not cluster.is_chief:
+            wait_until_answers(cluster.leader.address, timeout_seconds=_LEADER_TIMEOUT_SECONDS)
     with scope:
         try:
             return tf.distribute.MultiWorkerMirroredStrategy(
