@@ -1,0 +1,198 @@
+"""The codec of values at random positions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdml.compression.randomk import RandomK
+from tfdml.errors import ConfigError
+
+SEED = tf.constant([7, -2])
+SIZES = [0, 1, 2, 99, 100, 101, 65_537]
+TRUE, FALSE, ONE, ZERO = tf.constant(True), tf.constant(False), tf.constant(1.0), tf.constant(0.0)
+
+
+def normal(size: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([size, seed]).normal(size=size).astype("f4")
+
+
+def lowbias32(x: int) -> int:
+    x = (x ^ x >> 16) * 0x7FEB352D % 2**32
+    x = (x ^ x >> 15) * 0x846CA68B % 2**32
+    return x ^ x >> 16
+
+
+def positions(size: int, k: int, seed: tf.Tensor = SEED) -> np.ndarray:
+    """Where randomk should look, by the formula."""
+    s0, s1 = (int(word) % 2**32 for word in seed)
+    result = []
+    for j in range(k):
+        low, high = j * size // k, (j + 1) * size // k
+        result.append(low + lowbias32(lowbias32((j + s0) % 2**32) ^ s1) % (high - low))
+    return np.array(result, "i8")
+
+
+def sent(x: np.ndarray, k: int, seed: tf.Tensor = SEED) -> np.ndarray:
+    result = np.zeros_like(x)
+    index = positions(x.size, k, seed)
+    result[index] = x[index]
+    return result
+
+
+def decode(codec: RandomK, words: tf.Tensor, size: int) -> np.ndarray:
+    return codec.decode_sum(words[None], [tf.TensorShape([size])], initial=ZERO)[0].numpy()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("density", [0.01, 0.3, 1.0])
+def test_values_at_the_positions_of_the_seed_come_back(size, density):
+    codec, x = RandomK(density), normal(size)
+    words = codec.encode([tf.constant(x)], seed=SEED)
+    assert words.dtype == tf.int32
+    assert words.shape == (1, codec.payload_words(size))
+    np.testing.assert_array_equal(words[0, :2], SEED)
+    np.testing.assert_array_equal(decode(codec, words, size), sent(x, codec.selected(size)))
+
+
+def test_golden_payload():
+    words = RandomK(0.5).encode([tf.constant([1.0, 2.0]), tf.constant([[4.0, 8.0]])], seed=SEED)
+    expected = np.array([7, -2], "<i4").tobytes() + np.array([1.0, 8.0], "<f4").tobytes()
+    assert words.numpy().tobytes() == expected
+
+
+def test_every_position_is_as_likely_as_any_other():
+    hits = np.zeros(30)
+    for step in range(3000):
+        hits[positions(30, 7, tf.constant([step, 5]))] += 1
+    parts = np.diff([j * 30 // 7 for j in range(8)])
+    expected = 3000 / np.repeat(parts, parts)
+    assert (np.abs(hits - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_no_indices_travel():
+    assert RandomK(0.01).payload_words(1_000_000) == 10_002
+
+
+def test_several_tensors_are_one_vector():
+    x = normal(3000)
+    parts = [
+        tf.constant(x[:700]),
+        tf.reshape(tf.constant(x[700:2700]), [50, 40]),
+        tf.constant(x[2700:]),
+    ]
+    words = RandomK().encode(parts, seed=SEED)
+    np.testing.assert_array_equal(words, RandomK().encode([tf.constant(x)], seed=SEED))
+    shapes = [part.shape for part in parts]
+    decoded = RandomK().decode_sum(words[None], shapes, initial=ZERO)
+    assert [tensor.shape for tensor in decoded] == shapes
+    flat = np.concatenate([tensor.numpy().ravel() for tensor in decoded])
+    np.testing.assert_array_equal(flat, sent(x, 30))
+
+
+def test_feedback_keeps_exactly_what_was_not_sent():
+    codec, x, old = RandomK(), normal(5000), normal(5000, seed=1)
+    parts = [x[:2000].reshape(40, 50), x[2000:]]
+    residuals = [tf.Variable(old[:2000].reshape(40, 50)), tf.Variable(old[2000:])]
+    words = codec.encode_feedback(
+        [tf.constant(part) for part in parts],
+        residuals,
+        seed=SEED,
+        commit=TRUE,
+        residual_scale=tf.constant(0.3),
+    )
+    v = x + np.float32(0.3) * old
+    new = np.concatenate([residual.numpy().ravel() for residual in residuals])
+    np.testing.assert_array_equal(decode(codec, words, 5000), sent(v, 50))
+    np.testing.assert_array_equal(new, v - sent(v, 50))
+
+
+def test_without_commit_the_residual_stays_as_it_is():
+    old = normal(300)
+    old[7] = np.nan
+    residual = tf.Variable(old)
+    x = tf.constant(np.full(300, np.inf, "f4"))
+    words = RandomK().encode_feedback(
+        [x], [residual], seed=SEED, commit=FALSE, residual_scale=tf.constant(0.5)
+    )
+    assert words.shape == (1, 5)
+    assert residual.numpy().tobytes() == old.tobytes()
+
+
+def test_without_feedback_decoding_gives_the_values_on_average():
+    codec, x = RandomK(0.2, unbiased=True), normal(12)
+    assert codec.unbiased
+    assert not codec.feedback
+    draws = np.stack(
+        [
+            decode(codec, codec.encode([tf.constant(x)], seed=tf.constant([step, 3])), 12)
+            for step in range(2000)
+        ]
+    )
+    error = draws.std(axis=0) / np.sqrt(2000)
+    assert (np.abs(draws.mean(axis=0) - x) < 5 * error).all()
+
+
+def test_feedback_of_scaled_values_keeps_what_was_not_sent():
+    codec, x, residual = RandomK(0.1, unbiased=True), normal(1000), tf.Variable(tf.zeros(1000))
+    words = codec.encode_feedback(
+        [tf.constant(x)], [residual], seed=SEED, commit=TRUE, residual_scale=ONE
+    )
+    np.testing.assert_array_equal(decode(codec, words, 1000), 10 * sent(x, 100))
+    np.testing.assert_array_equal(residual, x - 10 * sent(x, 100))
+
+
+def test_payloads_are_added_in_their_order():
+    codec = RandomK(0.5)
+    xs = [normal(40, seed=seed) for seed in range(3)]
+    words = tf.stack([codec.encode([tf.constant(x)], seed=SEED) for x in xs])
+    (total,) = codec.decode_sum(words, [tf.TensorShape([40])], initial=ZERO)
+    expected = np.zeros(40, "f4")
+    for x in xs:
+        expected += sent(x, 20)
+    np.testing.assert_array_equal(total, expected)
+
+
+def test_payloads_of_different_seeds_decode_too():
+    codec, other, x = RandomK(0.1), tf.constant([8, 8]), normal(500)
+    words = tf.stack([codec.encode([tf.constant(x)], seed=seed) for seed in (SEED, other)])
+    (total,) = codec.decode_sum(words, [tf.TensorShape([500])], initial=ZERO)
+    np.testing.assert_array_equal(total, sent(x, 50) + sent(x, 50, other))
+
+
+def test_a_sum_may_begin_with_nan():
+    words = RandomK().encode([tf.constant(normal(200))], seed=SEED)
+    (total,) = RandomK().decode_sum(
+        words[None], [tf.TensorShape([200])], initial=tf.constant(np.nan)
+    )
+    assert np.isnan(total).all()
+
+
+@pytest.mark.parametrize("density", [0, -0.1, 1.5, np.nan, "dense", True])
+def test_a_density_that_is_no_part_is_refused(density):
+    with pytest.raises(
+        ConfigError, match=r"`density` of randomk must be above 0 and at most 1, got"
+    ):
+        RandomK(density)
+
+
+def test_chunks_are_refused():
+    codec, x = RandomK(), tf.constant(normal(10))
+    residual = tf.Variable(x)
+    with pytest.raises(
+        ConfigError, match=r"randomk has no two-phase form.* Use the one_shot exchange"
+    ):
+        codec.payload_words(10, chunks=2)
+    for call in (
+        lambda: codec.chunk_elements(10, 2),
+        lambda: codec.encode([x], seed=SEED, chunks=2),
+        lambda: codec.encode_feedback(
+            [x], [residual], seed=SEED, commit=TRUE, residual_scale=ONE, chunks=2
+        ),
+        lambda: codec.encode_remainder(
+            x, [residual], tf.constant(0, tf.int64), seed=SEED, commit=TRUE
+        ),
+    ):
+        with pytest.raises(ConfigError, match="one_shot"):
+            call()

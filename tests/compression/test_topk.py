@@ -1,0 +1,221 @@
+"""The codec of the largest values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdml.compression.topk import TopK
+from tfdml.errors import ConfigError
+
+SEED = tf.constant([1, 2])
+SIZES = [0, 1, 2, 99, 100, 101, 65_537]
+TRUE, FALSE, ONE, ZERO = tf.constant(True), tf.constant(False), tf.constant(1.0), tf.constant(0.0)
+
+
+def normal(size: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([size, seed]).normal(size=size).astype("f4")
+
+
+def largest(x: np.ndarray, k: int) -> np.ndarray:
+    """The indices that topk should select, ascending; zeros are never selected."""
+    order = np.lexsort((np.arange(x.size), -np.abs(x)))[:k]
+    return np.sort(order[x[order] != 0])
+
+
+def sent(x: np.ndarray, k: int) -> np.ndarray:
+    """What topk should decode to."""
+    result = np.zeros_like(x)
+    index = largest(x, k)
+    result[index] = x[index]
+    return result
+
+
+def decode(codec: TopK, words: tf.Tensor, size: int) -> np.ndarray:
+    return codec.decode_sum(words[None], [tf.TensorShape([size])], initial=ZERO)[0].numpy()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("density", [0.01, 0.5, 1.0])
+def test_the_largest_values_come_back_and_nothing_else(size, density):
+    codec, x = TopK(density), normal(size)
+    words = codec.encode([tf.constant(x)], seed=SEED)
+    assert words.dtype == tf.int32
+    assert words.shape == (1, codec.payload_words(size))
+    np.testing.assert_array_equal(decode(codec, words, size), sent(x, codec.selected(size)))
+
+
+@pytest.mark.parametrize(
+    ("size", "k"), [(0, 0), (1, 1), (100, 1), (101, 2), (700, 7), (4_000_000, 40_000)]
+)
+def test_how_many_are_sent(size, k):
+    assert TopK(0.01).selected(size) == k
+    assert TopK(0.01).payload_words(size) == 2 * k
+
+
+def test_of_equal_values_the_earlier_are_sent():
+    words = TopK(0.5).encode([tf.constant([1.0, -2.0, 2.0, 1.0, -1.0, 1.0])], seed=SEED)
+    np.testing.assert_array_equal(words[0, :3], [0, 1, 2])
+
+
+def test_golden_payload():
+    words = TopK(0.5).encode(
+        [tf.constant([0.0, -2.0, 0.5]), tf.constant([[3.0], [0.25]])], seed=SEED
+    )
+    expected = np.array([1, 2, 3], "<i4").tobytes() + np.array([-2.0, 0.5, 3.0], "<f4").tobytes()
+    assert words.numpy().tobytes() == expected
+
+
+def test_zeros_are_not_sent_and_entries_without_effect_fill_the_payload():
+    words = TopK(0.5).encode([tf.constant([-3.0, 0.0, 2.0, 0.0, -0.0, 0.0, 0.0, 0.0])], seed=SEED)
+    np.testing.assert_array_equal(words[0, :4], [0, 0, 0, 2])
+    np.testing.assert_array_equal(tf.bitcast(words[0, 4:], tf.float32), [0.0, 0.0, -3.0, 2.0])
+    np.testing.assert_array_equal(decode(TopK(), words, 8), [-3.0, 0, 2.0, 0, 0, 0, 0, 0])
+
+
+def test_several_tensors_are_one_vector():
+    x = normal(3000)
+    parts = [
+        tf.constant(x[:700]),
+        tf.reshape(tf.constant(x[700:2700]), [50, 40]),
+        tf.constant(x[2700:]),
+    ]
+    words = TopK().encode(parts, seed=SEED)
+    np.testing.assert_array_equal(words, TopK().encode([tf.constant(x)], seed=SEED))
+    shapes = [part.shape for part in parts]
+    decoded = TopK().decode_sum(words[None], shapes, initial=ZERO)
+    assert [tensor.shape for tensor in decoded] == shapes
+    flat = np.concatenate([tensor.numpy().ravel() for tensor in decoded])
+    np.testing.assert_array_equal(flat, sent(x, 30))
+
+
+def test_feedback_keeps_exactly_what_was_not_sent():
+    codec, x, old = TopK(), normal(5000), normal(5000, seed=1)
+    parts = [x[:2000].reshape(40, 50), x[2000:]]
+    residuals = [tf.Variable(old[:2000].reshape(40, 50)), tf.Variable(old[2000:])]
+    words = codec.encode_feedback(
+        [tf.constant(part) for part in parts],
+        residuals,
+        seed=SEED,
+        commit=TRUE,
+        residual_scale=tf.constant(0.3),
+    )
+    v = x + np.float32(0.3) * old
+    new = np.concatenate([residual.numpy().ravel() for residual in residuals])
+    np.testing.assert_array_equal(decode(codec, words, 5000), sent(v, 50))
+    np.testing.assert_array_equal(new, v - sent(v, 50))
+
+
+def test_without_commit_the_residual_stays_as_it_is():
+    old = normal(300)
+    old[7] = np.nan
+    residual = tf.Variable(old)
+    x = tf.constant(np.full(300, np.inf, "f4"))
+    words = TopK().encode_feedback(
+        [x], [residual], seed=SEED, commit=FALSE, residual_scale=tf.constant(0.5)
+    )
+    assert words.shape == (1, 6)
+    assert residual.numpy().tobytes() == old.tobytes()
+
+
+def test_over_many_steps_nothing_is_lost():
+    codec, residual = TopK(0.05), tf.Variable(tf.zeros(200))
+    given, received = np.zeros(200), np.zeros(200)
+    for step in range(100):
+        x = normal(200, seed=step)
+        words = codec.encode_feedback(
+            [tf.constant(x)], [residual], seed=SEED, commit=TRUE, residual_scale=ONE
+        )
+        given += x
+        received += decode(codec, words, 200)
+    np.testing.assert_allclose(received + residual.numpy(), given, rtol=0, atol=1e-4)
+    assert np.abs(residual.numpy()).max() < 50
+
+
+def test_momentum_is_masked_where_a_value_was_sent():
+    codec, g, u, v = TopK(0.1), normal(1000), normal(1000, seed=1), normal(1000, seed=2)
+    velocity, residual = tf.Variable(u), tf.Variable(v)
+    words = codec.encode_momentum(
+        [tf.constant(g)],
+        [velocity],
+        [residual],
+        momentum=tf.constant(0.9),
+        seed=SEED,
+        commit=TRUE,
+    )
+    u = np.float32(0.9) * u + g
+    v = v + u
+    np.testing.assert_array_equal(decode(codec, words, 1000), sent(v, 100))
+    u[largest(v, 100)] = 0
+    np.testing.assert_array_equal(velocity.numpy(), u)
+    np.testing.assert_array_equal(residual.numpy(), v - sent(v, 100))
+
+
+def test_without_commit_velocity_and_residual_stay_as_they_are():
+    velocity, residual = tf.Variable(normal(100, seed=1)), tf.Variable(normal(100, seed=2))
+    TopK().encode_momentum(
+        [tf.constant(normal(100))],
+        [velocity],
+        [residual],
+        momentum=tf.constant(0.9),
+        seed=SEED,
+        commit=FALSE,
+    )
+    np.testing.assert_array_equal(velocity, normal(100, seed=1))
+    np.testing.assert_array_equal(residual, normal(100, seed=2))
+
+
+def test_payloads_are_added_in_their_order():
+    codec = TopK(0.5)
+    xs = [normal(40, seed=seed) for seed in range(3)]
+    words = tf.stack([codec.encode([tf.constant(x)], seed=SEED) for x in xs])
+    (total,) = codec.decode_sum(words, [tf.TensorShape([40])], initial=ZERO)
+    expected = np.zeros(40, "f4")
+    for x in xs:
+        expected += sent(x, 20)
+    np.testing.assert_array_equal(total, expected)
+
+
+def test_a_sum_may_begin_with_nan():
+    words = TopK().encode([tf.constant(normal(200))], seed=SEED)
+    (total,) = TopK().decode_sum(words[None], [tf.TensorShape([200])], initial=tf.constant(np.nan))
+    assert np.isnan(total).all()
+
+
+def test_encoding_and_decoding_run_in_a_compiled_function():
+    x = tf.constant(normal(1000))
+
+    @tf.function
+    def there_and_back(x):
+        words = TopK().encode([x], seed=SEED)
+        return TopK().decode_sum(words[None], [x.shape], initial=ZERO)[0]
+
+    np.testing.assert_array_equal(there_and_back(x), sent(x.numpy(), 10))
+
+
+@pytest.mark.parametrize("density", [0, -0.1, 1.5, np.nan, "dense", True])
+def test_a_density_that_is_no_part_is_refused(density):
+    with pytest.raises(ConfigError, match=r"`density` of topk must be above 0 and at most 1, got"):
+        TopK(density)
+
+
+def test_chunks_are_refused():
+    codec, x = TopK(), tf.constant(normal(10))
+    residual = tf.Variable(x)
+    with pytest.raises(
+        ConfigError, match=r"topk has no two-phase form.* Use the one_shot exchange"
+    ):
+        codec.payload_words(10, chunks=2)
+    for call in (
+        lambda: codec.chunk_elements(10, 2),
+        lambda: codec.encode([x], seed=SEED, chunks=2),
+        lambda: codec.encode_feedback(
+            [x], [residual], seed=SEED, commit=TRUE, residual_scale=ONE, chunks=2
+        ),
+        lambda: codec.encode_remainder(
+            x, [residual], tf.constant(0, tf.int64), seed=SEED, commit=TRUE
+        ),
+    ):
+        with pytest.raises(ConfigError, match="one_shot"):
+            call()
