@@ -32,7 +32,7 @@ from tfdml.errors import ConfigError, exit_on_user_error
 DEVICE = "ve0"  # the link's name in the namespace of every worker
 BURST = "64kb"  # a larger one lets small payloads pass for free
 LATENCY = "100ms"
-PORT = 2222  # namespaces are new, so every port is free
+PORT, TORCH_PORT = 2222, 2223  # namespaces are new, so every port is free
 PROGRAMS = ("ip", "tc", "unshare", "nsenter", "setpriv")
 MAX_WORKERS = 64
 
@@ -241,7 +241,7 @@ class Link:
                 {"cluster": cluster, "task": {"type": "worker", "index": index}}
             ),
             "MASTER_ADDR": self.addresses[0],
-            "MASTER_PORT": str(PORT),
+            "MASTER_PORT": str(TORCH_PORT),
             "RANK": str(index),
             "WORLD_SIZE": str(self.workers),
             "GLOO_SOCKET_IFNAME": DEVICE,
@@ -267,6 +267,12 @@ class Passage:
     @property
     def bits_per_second(self) -> float:
         return 8 * self.num_bytes / self.seconds
+
+    def describe(self) -> str:
+        return (
+            f"worker {self.sender} to {self.receiver}: {self.num_bytes / 1e6:g} MB at "
+            f"{self.bits_per_second / 1e6:,.0f} Mbit/s"
+        )
 
 
 def check_link(link: Link) -> list[Passage]:
@@ -364,11 +370,7 @@ def main() -> None:
     flags = parser.parse_args()
     with exit_on_user_error(), Link(flags.workers, flags.rate, burst=flags.burst) as link:
         for passage in check_link(link):
-            print(
-                f"worker {passage.sender} to {passage.receiver}: {passage.num_bytes / 1e6:g} MB at "
-                f"{passage.bits_per_second / 1e6:,.0f} Mbit/s",
-                file=sys.stderr,
-            )
+            print(passage.describe(), file=sys.stderr)
         status = run_everywhere(link, flags.command)
     sys.exit(status if status >= 0 else 128 - status)
 

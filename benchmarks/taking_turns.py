@@ -1,0 +1,158 @@
+"""Several programs of several processes each take turns on one link, one exchange at a time.
+
+Every program runs once per worker and waits for orders on its standard input, so that the sides of a comparison
+run within the same seconds and nothing is started twice. All processes of a program begin at a time that
+the order names (they share the machine's clock), and an exchange has ended when the last of them has.
+
+Needs the standard library only: the processes may run in an interpreter without tfdml.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+IDLE_SECONDS = 0.05  # the link's queues are empty and its tokens are full again
+START_SECONDS = 180.0
+ORDER_SECONDS = 120.0
+_LAST_CHARACTERS = 3000
+
+
+# -- in the processes
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to exchange gradients.
+
+    Attributes:
+        exchange: what is timed.
+        verify: returns `{"digest", "error", ...}`: a hash of the sums and how far they are from the exact ones.
+        prepare: what must happen before an exchange, untimed.
+    """
+
+    exchange: Callable[[], Any]
+    verify: Callable[[], dict[str, Any]]
+    prepare: Callable[[], Any] = lambda: None
+
+
+def serve(sides: Mapping[str, Side], skipped: Mapping[str, str] | None = None) -> None:
+    """Carry out orders until the input closes. `skipped` has the reasons why sides are missing."""
+    # What libraries print must not mix with the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(**values: Any) -> None:
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
+
+    answer(sides=list(sides), skipped=dict(skipped or {}))
+    for line in sys.stdin:
+        order = json.loads(line)
+        side = sides[order["side"]]
+        if order["do"] == "verify":
+            answer(**side.verify())
+            continue
+        side.prepare()
+        time.sleep(max(0.0, order["at"] - time.monotonic()))
+        side.exchange()
+        answer(end=time.monotonic())
+
+
+# -- in the benchmark
+
+
+class Starter(Protocol):
+    """What `Programs` needs of a `linkbench.Link`."""
+
+    workers: int
+
+    def start(self, index: int, command: Sequence[str], **options: Any) -> subprocess.Popen: ...
+    def environment(self, index: int) -> dict[str, str]: ...
+
+
+class Program:
+    """One program's processes, one a worker, up to the moment when all have said what they can do.
+
+    Args:
+        command: started in the namespace of every worker, on the core `cores[index % len(cores)]`.
+
+    Raises:
+        RuntimeError: a process ended or did not answer in time; here and in `seconds` and `verify`.
+    """
+
+    def __init__(
+        self, link: Starter, command: Sequence[str], cores: Sequence[int], **environment: str
+    ):
+        self._name = os.path.basename(command[1])
+        self._processes = []
+        self._errors = []
+        for index in range(link.workers):
+            error = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (read much later)
+            pinned = ["taskset", "--cpu-list", str(cores[index % len(cores)]), *command]
+            process = link.start(
+                index,
+                pinned,
+                env=link.environment(index) | environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=error,
+                text=True,
+            )
+            self._processes.append(process)
+            self._errors.append(error)
+        ready = self._answers(START_SECONDS)
+        self.sides: list[str] = ready[0]["sides"]
+        self.skipped: dict[str, str] = ready[0]["skipped"]
+
+    def seconds(self, side: str) -> float:
+        """How long one exchange takes, after an idle gap."""
+        at = time.monotonic() + IDLE_SECONDS
+        ends = self._order(do="exchange", side=side, at=at)
+        return max(end["end"] for end in ends) - at
+
+    def verify(self, side: str) -> dict[str, Any]:
+        """The first worker's findings.
+
+        Raises:
+            RuntimeError: the workers hold different bits.
+        """
+        found = self._order(do="verify", side=side)
+        if len({worker["digest"] for worker in found}) != 1:
+            raise RuntimeError(f"{side}: the workers hold different sums: {found}")
+        return found[0]
+
+    def _order(self, **order: Any) -> list[dict[str, Any]]:
+        for process in self._processes:
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+        return self._answers(ORDER_SECONDS)
+
+    def _answers(self, limit_seconds: float) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + limit_seconds
+        answers = []
+        for index, process in enumerate(self._processes):
+            left = max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([process.stdout], [], [], left)
+            # An answer is one line, so what can be read can be read to its end.
+            line = process.stdout.readline() if readable else ""
+            if not line:
+                how = "ended" if readable else f"did not answer within {limit_seconds:g} seconds"
+                raise RuntimeError(f"{self._name}, worker {index}, {how}:\n{self._last_words()}")
+            answers.append(json.loads(line))
+        return answers
+
+    def _last_words(self) -> str:
+        texts = []
+        for index, error in enumerate(self._errors):
+            error.seek(0)
+            texts.append(f"===== worker {index} =====\n{error.read()[-_LAST_CHARACTERS:]}")
+        return "\n".join(texts)
