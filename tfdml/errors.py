@@ -29,6 +29,10 @@ class DataError(TfdmlError, ValueError):
     """Data that is missing, empty or not what it says."""
 
 
+class NativeOpsError(TfdmlError, RuntimeError):
+    """The native ops cannot be built or loaded; with a failing compiler's last lines, one a line."""
+
+
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """Print a `TfdmlError` as one line on standard error and exit with status 2; let bugs keep their traceback."""
