@@ -1,6 +1,6 @@
 """The `tfdml` command.
 
-A subcommand NAME is one row of `COMMANDS` and a module `tfdml/cli/NAME.py` with
+A subcommand NAME is one row of `COMMANDS` and a module `tfdml/cli/NAME.py` (dashes as underscores) with
 
     def main(argv: Sequence[str]) -> int | None: ...
 
@@ -22,6 +22,7 @@ from tfdml.version import __version__
 
 COMMANDS = {
     "launch": "run a script as one task or several, on this host or on many",
+    "build-ops": "compile the native ops for this host, or for a wheel to carry",
     "recipes": "list the training recipes that come with tfdml, and copy one to start from",
 }
 
@@ -52,7 +53,7 @@ def _load(name: str):
         raise ConfigError(
             f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}.{hint}"
         )
-    return importlib.import_module(f"tfdml.cli.{name}")
+    return importlib.import_module(f"tfdml.cli.{name.replace('-', '_')}")
 
 
 def _help() -> str:
