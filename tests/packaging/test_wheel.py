@@ -61,6 +61,12 @@ def test_the_wheel_holds_tfdml_alone_with_everything_in_it(wheel):
         assert here <= names
     modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "tfdml").rglob("*.py")}
     assert modules <= names
+    native = REPOSITORY / "tfdml" / "native"
+    sources = {
+        str(p.relative_to(REPOSITORY)) for p in native.rglob("*") if p.suffix in (".cc", ".h")
+    }
+    assert sources
+    assert sources <= names
 
 
 @pytest.mark.slow
