@@ -14,6 +14,12 @@ SIZES = [0, 1, 2, 99, 100, 101, 65_537]
 TRUE, FALSE, ONE, ZERO = tf.constant(True), tf.constant(False), tf.constant(1.0), tf.constant(0.0)
 
 
+@pytest.fixture(autouse=True, params=["off", "require"])
+def native(request, monkeypatch):
+    """Everything holds for the reference and for the kernels."""
+    monkeypatch.setenv("TFDML_NATIVE", request.param)
+
+
 def normal(size: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng([size, seed]).normal(size=size).astype("f4")
 

@@ -13,7 +13,7 @@ from tfdml.compression.density import (
     no_two_phase,
     selected_count,
 )
-from tfdml.native import reference_sparse
+from tfdml.native import functions_sparse
 
 
 class RandomK:
@@ -54,7 +54,7 @@ class RandomK:
     def encode(self, values: Sequence[tf.Tensor], *, seed: tf.Tensor, chunks: int = 1) -> tf.Tensor:
         check_one_chunk(self.name, chunks)
         k = self.selected(count_elements(values))
-        return reference_sparse.randomk(values, k, seed=seed, unbiased=self.unbiased)
+        return functions_sparse.randomk(values, k, seed=seed, unbiased=self.unbiased)
 
     def encode_feedback(
         self,
@@ -67,7 +67,7 @@ class RandomK:
         chunks: int = 1,
     ) -> tf.Tensor:
         check_one_chunk(self.name, chunks)
-        return reference_sparse.randomk_feedback(
+        return functions_sparse.randomk_feedback(
             values,
             residuals,
             self.selected(count_elements(values)),
@@ -91,4 +91,4 @@ class RandomK:
     def decode_sum(
         self, words: tf.Tensor, shapes: Sequence[tf.TensorShape], *, initial: tf.Tensor
     ) -> list[tf.Tensor]:
-        return reference_sparse.sum_random(words, shapes, initial)
+        return functions_sparse.sum_random(words, shapes, initial=initial)

@@ -13,7 +13,7 @@ from tfdml.compression.density import (
     no_two_phase,
     selected_count,
 )
-from tfdml.native import reference_sparse
+from tfdml.native import functions_sparse
 
 
 class TopK:
@@ -52,7 +52,7 @@ class TopK:
     def encode(self, values: Sequence[tf.Tensor], *, seed: tf.Tensor, chunks: int = 1) -> tf.Tensor:
         """int32 [1, payload_words]; `seed` is not used."""
         check_one_chunk(self.name, chunks)
-        return reference_sparse.topk(values, self.selected(count_elements(values)))
+        return functions_sparse.topk(values, self.selected(count_elements(values)))
 
     def encode_feedback(
         self,
@@ -67,7 +67,7 @@ class TopK:
         """A residual is v where nothing was sent and 0 elsewhere."""
         check_one_chunk(self.name, chunks)
         k = self.selected(count_elements(values))
-        return reference_sparse.topk_feedback(
+        return functions_sparse.topk_feedback(
             values, residuals, k, commit=commit, residual_scale=residual_scale
         )
 
@@ -88,7 +88,7 @@ class TopK:
         2018, sections 3.2 and 3.3). Both are changed in place, and only if `commit` is true.
         """
         k = self.selected(count_elements(values))
-        return reference_sparse.topk_momentum(
+        return functions_sparse.topk_momentum(
             values, velocities, residuals, k, momentum=momentum, commit=commit
         )
 
@@ -106,4 +106,4 @@ class TopK:
     def decode_sum(
         self, words: tf.Tensor, shapes: Sequence[tf.TensorShape], *, initial: tf.Tensor
     ) -> list[tf.Tensor]:
-        return reference_sparse.sum_indexed(words, shapes, initial)
+        return functions_sparse.sum_indexed(words, shapes, initial=initial)

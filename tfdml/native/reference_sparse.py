@@ -34,7 +34,7 @@ def topk_feedback(
     residual_scale: tf.Tensor,
 ) -> tf.Tensor:
     """Select from v = values + residual_scale * residuals; residuals become v, and 0 where selected."""
-    v = _flat(values) + residual_scale * _flat(residuals)
+    v = _flat(values) + _product(residual_scale, _flat(residuals))
     words, selected = _select(v, k)
     _assign(residuals, tf.where(selected, 0.0, v), commit)
     return words
@@ -53,7 +53,7 @@ def topk_momentum(
 
     u are the velocities, v the residuals: momentum correction and factor masking (Lin et al. 2018).
     """
-    u = momentum * _flat(velocities) + _flat(values)
+    u = _product(momentum, _flat(velocities)) + _flat(values)
     v = _flat(residuals) + u
     words, selected = _select(v, k)
     _assign(velocities, tf.where(selected, 0.0, u), commit)
@@ -62,7 +62,7 @@ def topk_momentum(
 
 
 def sum_indexed(
-    words: tf.Tensor, shapes: Sequence[tf.TensorShape], initial: tf.Tensor
+    words: tf.Tensor, shapes: Sequence[tf.TensorShape], *, initial: tf.Tensor
 ) -> list[tf.Tensor]:
     """`initial` plus the values of all payloads of `topk`, int32 [payloads, 1, 2k], in their order."""
     total = tf.fill([sum(shape.num_elements() for shape in shapes)], initial)
@@ -93,7 +93,7 @@ def randomk_feedback(
     residual_scale: tf.Tensor,
 ) -> tf.Tensor:
     """`randomk` of v = values + residual_scale * residuals; residuals become v minus what is sent."""
-    v = _flat(values) + residual_scale * _flat(residuals)
+    v = _flat(values) + _product(residual_scale, _flat(residuals))
     words, index, sent = _pick(v, k, seed, unbiased)
     lost = tf.tensor_scatter_nd_update(v, index[:, None], tf.gather(v, index) - sent)
     _assign(residuals, lost, commit)
@@ -101,7 +101,7 @@ def randomk_feedback(
 
 
 def sum_random(
-    words: tf.Tensor, shapes: Sequence[tf.TensorShape], initial: tf.Tensor
+    words: tf.Tensor, shapes: Sequence[tf.TensorShape], *, initial: tf.Tensor
 ) -> list[tf.Tensor]:
     """`initial` plus the values of all payloads of `randomk`, int32 [payloads, 1, 2 + k], in their order."""
     num_elements = sum(shape.num_elements() for shape in shapes)
@@ -132,7 +132,7 @@ def _pick(
     index, width = _strata(v.shape[0], k, seed)
     value = tf.gather(v, index)
     if unbiased:
-        value *= tf.cast(width, tf.float32)
+        value = _product(tf.cast(width, tf.float32), value)
     words = tf.concat([tf.cast(seed, tf.int32), tf.bitcast(value, tf.int32)], axis=0)[None]
     return words, index, value
 
@@ -156,6 +156,11 @@ def _lowbias32(x: tf.Tensor) -> tf.Tensor:
         0x846CA68B, tf.uint32
     )
     return x ^ tf.bitwise.right_shift(x, tf.constant(16, tf.uint32))
+
+
+def _product(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """x * y, rounded: Grappler and XLA would fuse it with the addition that follows, but not with a maximum."""
+    return tf.maximum(x * y, tf.float32.min)
 
 
 def _add_at(total: tf.Tensor, index: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
