@@ -154,15 +154,14 @@ def measure(
         if torch_python:
             script = str(HERE / "peers" / "gloo_exchange.py")
             command = [torch_python, script, f"--shapes={shapes}"]
-            programs.append(
-                Program(link, command, cores, PYTHONPATH=str(HERE), OMP_NUM_THREADS="1")
-            )
+            environment = {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+            programs.append(Program(link, command, cores, environment))
         else:
             reason = f"torch is not installed; {TORCH_PYTHON} may name an interpreter that has it"
             result.skipped |= dict.fromkeys(TORCH_SIDES, reason)
         turns = [(program, side) for program in programs for side in program.sides]
         for program, side in turns:
-            result.found[side] = check(side, program.verify(side))
+            result.found[side] = check(side, program.findings(side))
         for program in programs:
             result.skipped |= program.skipped
         for rate in flags.rates:
@@ -190,7 +189,7 @@ def tensorflow(
         *(sys.executable, str(HERE / "exchange_worker.py"), f"--shapes={shapes}"),
         *(f"--packs={json.dumps(TF_PACKS)}", f"--specs={json.dumps(specs)}"),
     ]
-    return Program(link, command, cores, **TF_ENVIRONMENT)
+    return Program(link, command, cores, TF_ENVIRONMENT)
 
 
 def check(side: str, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tfdml.collectives import ReplicaState, resolve_exchange
 from tfdml.errors import ConfigError
 
 # An exchange with state has some behind it when it is looked at.
-VERIFIED_AFTER = 3
+STEPS_BEFORE_LOOK = 3
 
 Sums = Callable[[list[tf.Tensor], tf.Tensor], Sequence[tf.Tensor]]
 
@@ -74,14 +74,14 @@ class Bench:
         def exchange() -> Any:
             return compiled(tf.constant(next(steps), tf.int64))
 
-        def verify() -> dict[str, Any]:
-            for _ in range(VERIFIED_AFTER):
+        def look() -> dict[str, Any]:
+            for _ in range(STEPS_BEFORE_LOOK):
                 exchange()
             before = received_bytes()
             result = [total.numpy() for total in exchange()]
-            return findings(result, self._exact) | {"bytes": received_bytes() - before}
+            return compare(result, self._exact) | {"bytes": received_bytes() - before}
 
-        return Side(exchange, verify)
+        return Side(look, exchange)
 
 
 def all_reduce(packs: int) -> Sums:
@@ -118,7 +118,7 @@ def make_gradients(worker: int, shapes: list[list[int]]) -> list[np.ndarray]:
     return [generator.standard_normal(shape, np.float32) for shape in shapes]
 
 
-def findings(sums: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> dict[str, Any]:
+def compare(sums: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> dict[str, Any]:
     """A digest of the bits and the relative distance from `exact`, in the Euclidean norm."""
     flat, wanted = (np.concatenate([part.ravel() for part in parts]) for parts in (sums, exact))
     error = np.linalg.norm(flat - wanted) / np.linalg.norm(wanted)

@@ -34,13 +34,13 @@ class Side:
     """One way to exchange gradients.
 
     Attributes:
+        findings: a result to look at, untimed; the value of "digest" must be the same in all processes.
         exchange: what is timed.
-        verify: returns `{"digest", "error", ...}`: a hash of the sums and how far they are from the exact ones.
         prepare: what must happen before an exchange, untimed.
     """
 
-    exchange: Callable[[], Any]
-    verify: Callable[[], dict[str, Any]]
+    findings: Callable[[], dict[str, Any]]
+    exchange: Callable[[], Any] = lambda: None
     prepare: Callable[[], Any] = lambda: None
 
 
@@ -58,8 +58,8 @@ def serve(sides: Mapping[str, Side], skipped: Mapping[str, str] | None = None) -
     for line in sys.stdin:
         order = json.loads(line)
         side = sides[order["side"]]
-        if order["do"] == "verify":
-            answer(**side.verify())
+        if order["do"] == "findings":
+            answer(**side.findings())
             continue
         side.prepare()
         time.sleep(max(0.0, order["at"] - time.monotonic()))
@@ -84,14 +84,22 @@ class Program:
 
     Args:
         command: started in the namespace of every worker, on the core `cores[index % len(cores)]`.
+        limit_seconds: how long the processes may take to answer one order.
 
     Raises:
-        RuntimeError: a process ended or did not answer in time; here and in `seconds` and `verify`.
+        RuntimeError: a process ended or did not answer in time; here and in `seconds` and `findings`.
     """
 
     def __init__(
-        self, link: Starter, command: Sequence[str], cores: Sequence[int], **environment: str
+        self,
+        link: Starter,
+        command: Sequence[str],
+        cores: Sequence[int],
+        environment: Mapping[str, str],
+        *,
+        limit_seconds: float = ORDER_SECONDS,
     ):
+        self._limit_seconds = limit_seconds
         self._name = os.path.basename(command[1])
         self._processes = []
         self._errors = []
@@ -101,7 +109,7 @@ class Program:
             process = link.start(
                 index,
                 pinned,
-                env=link.environment(index) | environment,
+                env=link.environment(index) | dict(environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=error,
@@ -119,22 +127,22 @@ class Program:
         ends = self._order(do="exchange", side=side, at=at)
         return max(end["end"] for end in ends) - at
 
-    def verify(self, side: str) -> dict[str, Any]:
-        """The first worker's findings.
+    def findings(self, side: str) -> dict[str, Any]:
+        """Those of the first worker.
 
         Raises:
             RuntimeError: the workers hold different bits.
         """
-        found = self._order(do="verify", side=side)
+        found = self._order(do="findings", side=side)
         if len({worker["digest"] for worker in found}) != 1:
-            raise RuntimeError(f"{side}: the workers hold different sums: {found}")
+            raise RuntimeError(f"{side}: the workers hold different bits: {found}")
         return found[0]
 
     def _order(self, **order: Any) -> list[dict[str, Any]]:
         for process in self._processes:
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
-        return self._answers(ORDER_SECONDS)
+        return self._answers(self._limit_seconds)
 
     def _answers(self, limit_seconds: float) -> list[dict[str, Any]]:
         deadline = time.monotonic() + limit_seconds

@@ -22,7 +22,7 @@ from torch.distributed.algorithms.ddp_comm_hooks import powerSGD_hook as powersg
 
 # DDP forms its buckets anew in the second step; PowerSGD may begin in the third.
 FIRST_POWERSGD_STEP = 2
-VERIFIED_AFTER = 4
+STEPS_TO_LOOK = 4
 
 
 def main() -> None:
@@ -69,12 +69,12 @@ def all_reduce(mine: list[torch.Tensor], exact: list[np.ndarray], dtype: torch.d
         if dtype != torch.float32:
             buffer.copy_(travels)
 
-    def verify() -> dict:
+    def look() -> dict:
         prepare()
         exchange()
-        return findings([buffer], exact)
+        return compare([buffer], exact)
 
-    return Side(exchange, verify, prepare)
+    return Side(look, exchange, prepare)
 
 
 class GivenGradients(torch.autograd.Function):
@@ -115,14 +115,14 @@ def ddp(
     def exchange() -> None:
         loss.backward()
 
-    def verify() -> dict:
-        for _ in range(VERIFIED_AFTER):
+    def look() -> dict:
+        for _ in range(STEPS_TO_LOOK):
             prepare()
             exchange()
         means = [parameter.grad for parameter in model.parameters()]
-        return findings(means, [total / dist.get_world_size() for total in exact])
+        return compare(means, [total / dist.get_world_size() for total in exact])
 
-    return Side(exchange, verify, prepare)
+    return Side(look, exchange, prepare)
 
 
 def powersgd_hook(rank: int) -> Callable[[nn.Module], None]:
@@ -135,7 +135,7 @@ def powersgd_hook(rank: int) -> Callable[[nn.Module], None]:
     return register
 
 
-def findings(sums: list[torch.Tensor], exact: list[np.ndarray]) -> dict:
+def compare(sums: list[torch.Tensor], exact: list[np.ndarray]) -> dict:
     flat, wanted = (
         np.concatenate([np.asarray(part.detach()).ravel() for part in parts])
         for parts in (sums, [torch.from_numpy(part) for part in exact])
