@@ -161,6 +161,13 @@ def test_a_compiler_that_is_no_program(sources, tmp_path, monkeypatch):
         build.build()
 
 
+def test_sources_that_change_meanwhile_are_not_kept_under_their_old_name(sources, cache, fake):
+    fake(f"echo >> '{sources}/kernels/small.h'; echo built > \"$output\"")
+    with pytest.raises(NativeOpsError, match=r"changed while they were compiled\. Try again"):
+        build.build()
+    assert not list(cache.glob("*.so"))
+
+
 def test_missing_sources(sources, tmp_path):
     with pytest.raises(NativeOpsError, match=r"are missing from .*empty\. Install tfdml"):
         build.build(source_dir=tmp_path / "empty")

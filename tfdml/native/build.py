@@ -157,6 +157,7 @@ def _compile_and_remember(
 
 def _compile(sources: Sources, compiler: Compiler, library: Path, jobs: int | None) -> None:
     jobs = jobs or len(os.sched_getaffinity(0))
+    name = library_name(sources)
     with _scratch_directory(library) as scratch:
         steps, objects = [], []
         # Those that take longest begin first.
@@ -170,6 +171,10 @@ def _compile(sources: Sources, compiler: Compiler, library: Path, jobs: int | No
         with _progress(len(steps) + 1, _seconds(sources, jobs)) as advance:
             run_steps(steps, jobs=jobs, directory=scratch, on_done=advance)
             run_steps([Step("linking", link)], jobs=1, directory=scratch, on_done=advance)
+        if library_name(sources) != name:
+            raise NativeOpsError(
+                f"The C++ sources in {sources.directory} changed while they were compiled. Try again."
+            )
         store.publish(linked, library)
 
 
