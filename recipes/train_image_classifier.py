@@ -123,7 +123,7 @@ def build_optimizer(config: OptimizerConfig):
         options["momentum"] = config.momentum
     return tfdml.optimizers.DistributedOptimizer(
         keras.optimizers.get({"class_name": config.name, "config": options}),
-        compression=config.compression,
+        compression={"name": config.compression, **config.compression_options},
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         global_clipnorm=config.global_clipnorm,
         loss_scale=config.loss_scale,

@@ -18,7 +18,7 @@ OVERLAYS = sorted(set(CONFIGS.glob("*.yaml")) - {CONFIGS / "default.yaml"})
 def leaves(values: dict, prefix: str = "") -> dict:
     result = {}
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             result |= leaves(value, f"{prefix}{key}.")
         else:
             result[prefix + key] = value

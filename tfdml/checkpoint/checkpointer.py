@@ -1,17 +1,20 @@
 """Write and read snapshots of model and optimizer so that a torn one is never used.
 
-A snapshot is one file of raw bytes, variable after variable, and a manifest (JSON) that names the file, its
-SHA-256 and what each variable is. Both are written under a temporary name, flushed to the disk and renamed,
+A snapshot is one file of raw bytes, variable after variable; for every task a file of what it alone has (NPZ), where
+there is such a thing; and a manifest (JSON) that names the first file's SHA-256, what each variable is, and how many
+tasks there were. All are written under a temporary name, flushed to the disk and renamed,
 the manifest last: whatever moment a process is killed at, the manifest names a whole file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from tfdml.errors import DataError
 
 _log = logging.getLogger("tfdml")
 _VERSION = 1
+
+Part = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -46,20 +51,32 @@ class Checkpointer:
         self.directory = Path(directory)
         self._keep = keep
 
-    def save(self, model: keras.Model, position: Position) -> None:
-        """Write a snapshot; call on the chief only.
+    def save_part(self, part: Part, position: Position, task: int) -> None:
+        """Write what task number `task` alone has; every task calls it, before the chief calls `save`.
+
+        Raises:
+            OSError: the storage is full or not writable; older snapshots stay as they were.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **part)
+        _write(self.directory / f"{_stem(position)}.task{task}.npz", [buffer.getbuffer()])
+
+    def save(self, model: keras.Model, position: Position, num_parts: int = 0) -> None:
+        """Write a snapshot of which `num_parts` parts are there; call on the chief only.
 
         Raises:
             OSError: the storage is full or not writable; older snapshots stay as they were.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         arrays = [np.asarray(variable.numpy()) for variable in _variables(model)]
-        stem = f"snapshot-{position.global_step:012d}"
+        stem = _stem(position)
         digest = _write(self.directory / f"{stem}.bin", [array.tobytes() for array in arrays])
         manifest = {
             "version": _VERSION,
             "position": asdict(position),
             "sha256": digest,
+            "parts": num_parts,
             "variables": [
                 {"path": variable.path, "dtype": variable.dtype, "shape": list(array.shape)}
                 for variable, array in zip(_variables(model), arrays, strict=True)
@@ -67,15 +84,14 @@ class Checkpointer:
         }
         _write(self.directory / f"{stem}.json", [json.dumps(manifest, indent=1).encode()])
         for old in self._manifests()[self._keep :]:
-            old.unlink()
-            old.with_suffix(".bin").unlink(missing_ok=True)
+            _remove(old)
 
-    def restore(self, model: keras.Model) -> Position | None:
+    def restore(self, model: keras.Model) -> tuple[Position, list[Part]] | None:
         """Load the newest whole snapshot into `model` (built, with its optimizer), on every task.
 
         Returns:
-            Where to go on, or None when there is no snapshot. A damaged snapshot is passed over with a
-            warning that names it.
+            Where to go on, and the parts of all tasks; or None when there is no snapshot. A damaged snapshot
+            is passed over with a warning that names it.
 
         Raises:
             DataError: snapshots are there, but none is whole, or the newest is of another model.
@@ -88,11 +104,12 @@ class Checkpointer:
                 if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
                     raise ValueError("its checksum does not fit")
                 position = Position(**manifest["position"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                parts = [_read_part(path, task) for task in range(manifest.get("parts", 0))]
+            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
                 _log.warning("snapshot %s is damaged (%s); trying the one before", path, error)
                 continue
             _load(model, manifest["variables"], data, path)
-            return position
+            return position, parts
         if manifests:
             raise DataError(
                 f"{self.directory} holds {len(manifests)} snapshots and none is whole. "
@@ -103,8 +120,7 @@ class Checkpointer:
     def delete(self) -> None:
         """Remove all snapshots; other files in the directory stay."""
         for path in self._manifests():
-            path.unlink()
-            path.with_suffix(".bin").unlink(missing_ok=True)
+            _remove(path)
 
     def _manifests(self) -> list[Path]:
         """Newest first."""
@@ -116,7 +132,23 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return [*model.variables, *optimizer]
 
 
-def _write(path: Path, parts: Sequence[bytes]) -> str:
+def _stem(position: Position) -> str:
+    return f"snapshot-{position.global_step:012d}"
+
+
+def _remove(manifest: Path) -> None:
+    """The manifest first: without it the rest is no snapshot."""
+    manifest.unlink(missing_ok=True)
+    for file in manifest.parent.glob(f"{manifest.stem}.*"):
+        file.unlink(missing_ok=True)
+
+
+def _read_part(manifest: Path, task: int) -> Part:
+    with np.load(manifest.with_suffix(f".task{task}.npz"), allow_pickle=False) as part:
+        return dict(part)  # Reads everything, and checks the CRC of every array.
+
+
+def _write(path: Path, parts: Sequence[bytes | memoryview]) -> str:
     """Write `parts` so that `path` is whole or absent; return the SHA-256."""
     digest = hashlib.sha256()
     temporary = path.with_name(path.name + ".tmp")

@@ -27,6 +27,8 @@ class DenseExchange:
         bucket_bytes: upper limit of one collective, in bytes.
     """
 
+    has_momentum = False
+
     def __init__(self, bucket_bytes: int = DEFAULT_BUCKET_BYTES):
         if bucket_bytes < 1:
             raise ConfigError(
@@ -39,7 +41,12 @@ class DenseExchange:
         """Nothing to create: the sum of this step is all there is."""
 
     def reduce(
-        self, gradients: Sequence[Gradient], variables: Sequence[keras.Variable]
+        self,
+        gradients: Sequence[Gradient],
+        variables: Sequence[keras.Variable],
+        *,
+        step: tf.Tensor,
+        learning_rate: tf.Tensor | None = None,
     ) -> list[Gradient]:
         """Return the sums over replicas, in the order of `gradients`; call in replica context."""
         context = tf.distribute.get_replica_context()
@@ -58,6 +65,11 @@ class DenseExchange:
             for index, tensor in bucket.unpack(total, tensors).items():
                 result[dense[index]] = tensor
         return result
+
+    def wire_bytes(self, variables: Sequence[keras.Variable], num_replicas: int, step: int) -> int:
+        """Bytes that one replica receives in a step: 2 (W - 1) / W times what it has, in a ring of W replicas."""
+        size = sum(v.shape.num_elements() * tf.as_dtype(v.dtype).size for v in variables)
+        return 2 * (num_replicas - 1) * size // num_replicas
 
 
 def sum_duplicates(slices: tf.IndexedSlices) -> tf.IndexedSlices:

@@ -11,6 +11,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tfdml.errors import ConfigError
 
+CompressionName = Literal[
+    "none",
+    "fp16",
+    "bf16",
+    "int8",
+    "int4",
+    "topk",
+    "signsgd",
+    "qsgd",
+    "terngrad",
+    "randomk",
+    "powersgd",
+    "dgc",
+]
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -61,7 +75,10 @@ class OptimizerConfig(Config):
     weight_decay: float = Field(
         default=0.0, ge=0, description="fraction of each weight removed per unit of learning rate"
     )
-    compression: Literal["none", "int8"] = Field(default="none", description="how gradients travel")
+    compression: CompressionName = Field(default="none", description="how gradients travel")
+    compression_options: dict[str, bool | int | float | str] = Field(
+        default={}, description="for example {density: 0.01} with topk, {rank: 4} with powersgd"
+    )
     gradient_accumulation_steps: int = Field(
         default=1, ge=1, description="batches whose gradients are averaged before one update"
     )

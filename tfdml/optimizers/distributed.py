@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfdml.collectives import ReplicaState, resolve_exchange
+from tfdml.collectives import DenseExchange, ReplicaState, resolve_exchange
 from tfdml.collectives.dense import DEFAULT_BUCKET_BYTES, Gradient, sum_duplicates
+from tfdml.collectives.feedback import RESIDUAL
+from tfdml.collectives.stats import ExchangeStats
 from tfdml.errors import ConfigError
 from tfdml.optimizers import keras_private
 
@@ -31,8 +33,8 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         optimizer: any Keras optimizer, constructed in the same strategy scope. Its own `clipvalue`, `clipnorm`,
             `global_clipnorm`, `weight_decay` and EMA settings apply to the sum; its
             `gradient_accumulation_steps`, `ema_overwrite_frequency` and `loss_scale_factor` are taken over.
-        compression: how gradients are compressed between replicas: "none" (or None), or "int8" (a quarter of
-            the bytes, with error feedback).
+        compression: how gradients are compressed between replicas: a name ("int8"), or a mapping of a name and
+            options ({"name": "topk", "density": 0.01}); see `tfdml.collectives.resolve_exchange`. None is "none".
         loss_scale: "auto" (dynamic when the global dtype policy is mixed_float16, else none), "dynamic",
             None, or a number (static; a power of two keeps it exact). Steps whose summed gradients are not
             finite are skipped on all replicas.
@@ -52,7 +54,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         self,
         optimizer: keras.optimizers.Optimizer,
         *,
-        compression: str | None = None,
+        compression: str | Mapping[str, Any] | None = None,
         loss_scale: str | float | None = "auto",
         initial_scale: float = 2.0**15,
         dynamic_growth_steps: int = 2000,
@@ -90,6 +92,8 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         )
         self._ema_overwrite_frequency = _take_over(optimizer, "ema_overwrite_frequency", None)
         self._exchange = resolve_exchange(compression, bucket_bytes)
+        if self._exchange.has_momentum:
+            _refuse_momentum(optimizer)
         self._own_config = {
             "compression": compression,
             "loss_scale": loss_scale,
@@ -210,8 +214,13 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
     def _reduce_and_update(
         self, gradients: list[Gradient], variables: list[keras.Variable]
     ) -> None:
-        sums = self._exchange.reduce(gradients, variables)
         inner = self.inner_optimizer
+        sums = self._exchange.reduce(
+            gradients,
+            variables,
+            step=inner.iterations.value,
+            learning_rate=tf.convert_to_tensor(inner.learning_rate),
+        )
         if inner.clipnorm is not None or inner.global_clipnorm is not None:
             sums = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in sums]
         if not self._scales_loss and not self._ema_overwrite_frequency:
@@ -273,6 +282,28 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             self.step_counter.assign(0)
             self.dynamic_scale.assign(tf.maximum(self.dynamic_scale.value * 0.5, _MIN_SCALE))
 
+    # -- what the exchange does
+
+    @property
+    def compresses(self) -> bool:
+        """Whether gradients travel compressed."""
+        return not isinstance(self._exchange, DenseExchange)
+
+    def exchange_stats(self) -> ExchangeStats:
+        """Bytes on the wire in the next step, and what waits in the residuals of this task's first replica.
+
+        Call outside of `tf.function`, in cross-replica context, when the optimizer is built.
+        """
+        variables = keras_private.trainable_variables(self)
+        replicas = keras_private.strategy_of(self).num_replicas_in_sync
+        step = int(self.iterations.numpy())
+        dense = DenseExchange().wire_bytes(variables, replicas, step)
+        return ExchangeStats(
+            wire_bytes=self._exchange.wire_bytes(variables, replicas, step),
+            dense_bytes=dense,
+            residual_norm=self.replica_state.norm(RESIDUAL),
+        )
+
     # -- files: the wrapped optimizer's, so that they load where tfdml is not installed
 
     def save_own_variables(self, store: Any) -> None:
@@ -333,6 +364,18 @@ def _parse_loss_scale(loss_scale: str | float | None) -> tuple[bool, float | Non
         f"`loss_scale` must be 'auto', 'dynamic', None or a positive number, got {loss_scale!r}. "
         "Use 'dynamic' with mixed_float16 and None otherwise."
     )
+
+
+def _refuse_momentum(optimizer: keras.optimizers.Optimizer) -> None:
+    """Two momenta, one before the exchange and one after, are not what anybody means."""
+    if type(optimizer) is not keras.optimizers.SGD or optimizer.momentum:
+        momentum = getattr(optimizer, "momentum", None)
+        detail = f" with momentum={momentum}" if momentum else ""
+        raise ConfigError(
+            "compression 'dgc' has a momentum of its own, so `optimizer` must be keras.optimizers.SGD without "
+            f"momentum, got {type(optimizer).__name__}{detail}. "
+            "Pass it as {'name': 'dgc', 'momentum': 0.9}."
+        )
 
 
 def _set_clipping(optimizer: keras.optimizers.Optimizer, *values: float | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 
@@ -12,7 +14,10 @@ class Agreement:
         self._strategy = strategy
         local = len(strategy.extended.worker_devices)
         self.several_tasks = strategy.num_replicas_in_sync > local
+        self.num_tasks = strategy.num_replicas_in_sync // local
+        self._local = local
         self._count = tf.function(self._sum, autograph=False)
+        self._numbers = tf.function(self._of_each, autograph=False)
 
     def _sum(self, vote: tf.Tensor) -> tf.Tensor:
         def on_replica() -> tf.Tensor:
@@ -21,6 +26,32 @@ class Agreement:
 
         return self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
 
+    def _of_each(self, number: tf.Tensor) -> tf.Tensor:
+        def on_replica() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            replicas = context.num_replicas_in_sync
+            own = tf.one_hot(context.replica_id_in_sync_group, replicas) * number
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+        return self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+
+    @functools.cached_property
+    def task(self) -> int:
+        """The number of this task among all, in the order of their replicas."""
+
+        def on_replica() -> tf.Tensor:
+            return tf.identity(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+        first = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+        return int(first) // self._local
+
+    def of_each(self, number: float) -> list[float]:
+        """What every task answers, in the order of tasks, as float32. Every task must ask at the same point."""
+        if not self.several_tasks:
+            return [number]
+        numbers = self._numbers(tf.constant(number, tf.float32)).numpy()
+        return [float(value) for value in numbers[:: self._local]]
+
     def any(self, vote: bool) -> bool:
         """Whether any task votes yes. Every task must ask at the same point."""
         if not self.several_tasks:
@@ -28,11 +59,8 @@ class Agreement:
         return float(self._count(tf.constant(float(bool(vote))))) > 0
 
     def same(self, number: int) -> bool:
-        """Whether every task has the same small whole number (exact below 2^20 with 16 replicas)."""
-        if not self.several_tasks:
-            return True
-        mean = float(self._count(tf.constant(float(number)))) / self._strategy.num_replicas_in_sync
-        return not self.any(mean != float(number))
+        """Whether every task has the same whole number (exact below 2^24)."""
+        return len(set(self.of_each(number))) == 1
 
     def barrier(self) -> None:
         """Return when every task has come here."""

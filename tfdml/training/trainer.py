@@ -17,6 +17,7 @@ from tfdml.training.agreement import Agreement
 from tfdml.training.backup import BackupAndRestore
 from tfdml.training.callbacks import Callbacks
 from tfdml.training.class_weight import with_class_weight
+from tfdml.training.exchange_report import check_same_library, exchange_logs
 from tfdml.training.loop import ExecutionLoop
 from tfdml.training.metrics import Logs
 from tfdml.training.predict import predict
@@ -101,7 +102,15 @@ class Trainer:
         stream = make_stream(
             train_data, self.strategy, endless=True, marks_end=steps_per_epoch is None
         )
-        prepare.build(self.model, self.strategy, stream.element_spec)
+        model = self.model
+        prepare.build(model, self.strategy, stream.element_spec)
+        compresses = (
+            model.optimizer is not None
+            and model.optimizer.compresses
+            and self.strategy.num_replicas_in_sync > 1
+        )
+        if compresses:
+            check_same_library(self._agreement)
         steps = steps_per_epoch or stream.num_batches
         loop = self._loop(stream, "train_step", counts_steps=steps is not None)
         self._examples = 0
@@ -112,7 +121,6 @@ class Trainer:
         )
         # Also where a task has another list of callbacks than the rest: they must ask at the same points.
         hooks.asks_every_execution = self._agreement.any(hooks.asks_every_execution)
-        model = self.model
         model.stop_training = False
         backup = next((c for c in callbacks or [] if isinstance(c, BackupAndRestore)), None)
         if backup is not None:
@@ -128,10 +136,11 @@ class Trainer:
                 if validation_data is not None and (epoch + 1) % validation_freq == 0:
                     validation = self._evaluate(validation_data, validation_steps, hooks)
                     logs = logs | {f"val_{name}": value for name, value in validation.items()}
+                if compresses:
+                    logs = logs | exchange_logs(model.optimizer, self._agreement)
                 hooks.on_epoch_end(epoch, logs)
-                if backup is not None and self.is_chief:
-                    position = Position(epoch + 1, 0, int(model.optimizer.iterations.numpy()))
-                    backup.checkpointer.save(model, position)
+                if backup is not None:
+                    self._save(backup, epoch + 1)
                 if self._agreement.any(model.stop_training):
                     break
             if model.optimizer is not None and epochs > initial_epoch:
@@ -139,6 +148,8 @@ class Trainer:
             hooks.on_train_end(logs)
         finally:
             reporter.close()
+        if compresses and shows:
+            _log.info("gradients: %s", model.optimizer.exchange_stats())
         # A task that leaves early would take its part of the cluster away from the others.
         self._agreement.barrier()
         if backup is not None and backup.delete_checkpoint and self.is_chief:
@@ -147,16 +158,46 @@ class Trainer:
 
     def _restore(self, backup: BackupAndRestore, initial_epoch: int) -> int:
         """Load the newest snapshot on every task and return the epoch to begin with."""
-        position = backup.checkpointer.restore(self.model)
-        epoch = initial_epoch if position is None else position.epoch
+        restored = backup.checkpointer.restore(self.model)
+        epoch = initial_epoch if restored is None else restored[0].epoch
         if not self._agreement.same(epoch):
             raise DataError(
                 f"tasks found different snapshots in {backup.checkpointer.directory} (this one: epoch {epoch}). "
                 "Put the directory on storage that every task sees."
             )
-        if position is not None and self.is_chief:
+        if restored is None:
+            return epoch
+        position, parts = restored
+        if self.is_chief:
             _log.info("going on after epoch %d, step %d", position.epoch, position.global_step)
+        if parts:
+            replicas = self.strategy.num_replicas_in_sync
+            self.model.optimizer.replica_state.load(
+                parts,
+                first_replica=self._agreement.task * (replicas // self._agreement.num_tasks),
+                num_replicas=replicas,
+            )
         return epoch
+
+    def _save(self, backup: BackupAndRestore, epoch: int) -> None:
+        """Write a snapshot: every task what it alone has, then the chief the rest."""
+        position = Position(epoch, 0, int(self.model.optimizer.iterations.numpy()))
+        part = self.model.optimizer.replica_state.export_local()
+        num_parts = self._agreement.num_tasks if part else 0
+        failure: OSError | None = None
+        try:
+            if part:
+                backup.checkpointer.save_part(part, position, self._agreement.task)
+        except OSError as error:
+            failure = error
+        # Also the barrier before the chief says that the snapshot is whole.
+        if part and self._agreement.any(failure is not None):
+            raise DataError(
+                f"a task could not write its part of the snapshot to {backup.checkpointer.directory} "
+                f"({failure or 'not this task'}). Older snapshots are whole; free space there and start again."
+            ) from failure
+        if self.is_chief:
+            backup.checkpointer.save(self.model, position, num_parts)
 
     def _train_epoch(self, loop: ExecutionLoop, steps: int | None, hooks: Callbacks) -> Logs:
         model = self.model
