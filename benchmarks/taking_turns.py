@@ -9,6 +9,7 @@ Needs the standard library only: the processes may run in an interpreter without
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -24,6 +25,9 @@ IDLE_SECONDS = 0.05  # the link's queues are empty and its tokens are full again
 START_SECONDS = 180.0
 ORDER_SECONDS = 120.0
 _LAST_CHARACTERS = 3000
+_ANSWERS = (
+    "TAKING_TURNS_ANSWERS"  # the file descriptor for them: libraries print to standard output
+)
 
 
 # -- in the processes
@@ -46,9 +50,7 @@ class Side:
 
 def serve(sides: Mapping[str, Side], skipped: Mapping[str, str] | None = None) -> None:
     """Carry out orders until the input closes. `skipped` has the reasons why sides are missing."""
-    # What libraries print must not mix with the answers.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answers = os.fdopen(int(os.environ[_ANSWERS]), "w")
 
     def answer(**values: Any) -> None:
         answers.write(json.dumps(values) + "\n")
@@ -101,22 +103,24 @@ class Program:
     ):
         self._limit_seconds = limit_seconds
         self._name = os.path.basename(command[1])
-        self._processes = []
-        self._errors = []
+        self._orders, self._replies, self._outputs = [], [], []
         for index in range(link.workers):
-            error = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (read much later)
-            pinned = ["taskset", "--cpu-list", str(cores[index % len(cores)]), *command]
-            process = link.start(
-                index,
-                pinned,
-                env=link.environment(index) | dict(environment),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=error,
-                text=True,
-            )
-            self._processes.append(process)
-            self._errors.append(error)
+            reply, answers = os.pipe()
+            output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (read much later)
+            with os.fdopen(answers):  # closed here, so that the end of the process is seen
+                process = link.start(
+                    index,
+                    ["taskset", "--cpu-list", str(cores[index % len(cores)]), *command],
+                    env=link.environment(index) | dict(environment) | {_ANSWERS: str(answers)},
+                    pass_fds=[answers],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            self._orders.append(process.stdin)
+            self._replies.append(os.fdopen(reply))
+            self._outputs.append(output)
         ready = self._answers(START_SECONDS)
         self.sides: list[str] = ready[0]["sides"]
         self.skipped: dict[str, str] = ready[0]["skipped"]
@@ -139,19 +143,20 @@ class Program:
         return found[0]
 
     def _order(self, **order: Any) -> list[dict[str, Any]]:
-        for process in self._processes:
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
+        for orders in self._orders:
+            with contextlib.suppress(BrokenPipeError):  # that there is no answer tells more
+                orders.write(json.dumps(order) + "\n")
+                orders.flush()
         return self._answers(self._limit_seconds)
 
     def _answers(self, limit_seconds: float) -> list[dict[str, Any]]:
         deadline = time.monotonic() + limit_seconds
         answers = []
-        for index, process in enumerate(self._processes):
+        for index, reply in enumerate(self._replies):
             left = max(0.0, deadline - time.monotonic())
-            readable, _, _ = select.select([process.stdout], [], [], left)
-            # An answer is one line, so what can be read can be read to its end.
-            line = process.stdout.readline() if readable else ""
+            readable, _, _ = select.select([reply], [], [], left)
+            # An answer is one line and the only one, so what can be read can be read to its end.
+            line = reply.readline() if readable else ""
             if not line:
                 how = "ended" if readable else f"did not answer within {limit_seconds:g} seconds"
                 raise RuntimeError(f"{self._name}, worker {index}, {how}:\n{self._last_words()}")
@@ -160,7 +165,7 @@ class Program:
 
     def _last_words(self) -> str:
         texts = []
-        for index, error in enumerate(self._errors):
-            error.seek(0)
-            texts.append(f"===== worker {index} =====\n{error.read()[-_LAST_CHARACTERS:]}")
+        for index, output in enumerate(self._outputs):
+            output.seek(0)
+            texts.append(f"===== worker {index} =====\n{output.read()[-_LAST_CHARACTERS:]}")
         return "\n".join(texts)
