@@ -17,14 +17,20 @@ $(STAMP): setup.cfg pyproject.toml
 	fi
 	@touch $@
 
-demo: $(STAMP)
+# Once, before workers and tests with time limits need them. Without a C++ compiler the reference is used.
+OPS := .venv/.native-ops
+$(OPS): $(STAMP) $(wildcard tfdml/native/*.cc tfdml/native/*.h tfdml/native/kernels/*)
+	-$(VENV_PYTHON) -m tfdml.cli.main build-ops
+	@touch $@
+
+demo: $(OPS)
 	$(VENV_PYTHON) -m tfdml.cli.main launch --workers=2 recipes/train_image_classifier.py \
 	  --config=configs/image_classifier/multi_worker.yaml --model_dir=runs/demo
 
-test: $(STAMP)
+test: $(OPS)
 	$(VENV_PYTHON) -m pytest -m "not slow"
 
-test-all: $(STAMP)
+test-all: $(OPS)
 	$(VENV_PYTHON) -m pytest
 
 lint: $(STAMP)

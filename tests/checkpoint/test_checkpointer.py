@@ -28,7 +28,7 @@ def save_two(directory) -> tuple[Checkpointer, keras.Model]:
 def test_restores_every_variable(tmp_path):
     checkpointer, model = save_two(tmp_path)
     other = make_model()
-    assert checkpointer.restore(other) == Position(2, 0, 20)
+    assert checkpointer.restore(other) == (Position(2, 0, 20), [])
     wanted = [*model.variables, *model.optimizer.variables]
     got = [*other.variables, *other.optimizer.variables]
     for a, b in zip(got, wanted, strict=True):
@@ -46,7 +46,7 @@ def test_a_truncated_snapshot_is_passed_over_with_a_warning(tmp_path, caplog, su
     path = tmp_path / f"snapshot-{20:012d}{suffix}"
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
-    assert checkpointer.restore(make_model()) == Position(1, 0, 10)
+    assert checkpointer.restore(make_model()) == (Position(1, 0, 10), [])
     assert f"snapshot-{20:012d}.json is damaged" in caplog.text
 
 
