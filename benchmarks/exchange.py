@@ -83,6 +83,7 @@ class Measured:
     seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # [rate][side]
     found: dict[str, dict[str, Any]] = field(default_factory=dict)  # [side]
     skipped: dict[str, str] = field(default_factory=dict)  # [side]: why
+    note: str = ""  # which ops the codecs used
 
     def milliseconds(self, rate: str, side: str) -> float | None:
         every = self.seconds[rate].get(side)
@@ -160,6 +161,7 @@ def measure(
             reason = f"torch is not installed; {TORCH_PYTHON} may name an interpreter that has it"
             result.skipped |= dict.fromkeys(TORCH_SIDES, reason)
         turns = [(program, side) for program in programs for side in program.sides]
+        result.note = programs[0].note
         for program, side in turns:
             result.found[side] = check(side, program.findings(side))
         for program in programs:
@@ -233,7 +235,9 @@ def rows_of(measured: Measured) -> list[Row]:
 
 def print_matrix(measured: Measured) -> None:
     """A line for each side: median milliseconds and the ratio to TensorFlow's best, rate by rate."""
-    table = RichTable(title=f"Exchange of {ELEMENTS:,} float32, {measured.workers} workers")
+    table = RichTable(
+        title=f"Exchange of {ELEMENTS:,} float32, {measured.workers} workers, {measured.note}"
+    )
     table.add_column("")
     for rate in measured.seconds:
         table.add_column(f"{rate}, ms", justify="right")

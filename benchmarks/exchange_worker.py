@@ -19,6 +19,7 @@ from taking_turns import Side, serve
 import tfdml
 from tfdml.collectives import ReplicaState, resolve_exchange
 from tfdml.errors import ConfigError
+from tfdml.native import loader
 
 # An exchange with state has some behind it when it is looked at.
 STEPS_BEFORE_LOOK = 3
@@ -43,7 +44,7 @@ def main() -> None:
             sides[name] = bench.side(name, bench.exchange_of(spec))
         except ConfigError as error:
             skipped[name] = str(error)
-    serve(sides, skipped)
+    serve(sides, skipped, note=native_or_reference())
 
 
 class Bench:
@@ -123,6 +124,10 @@ def compare(sums: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> dict[str
     flat, wanted = (np.concatenate([part.ravel() for part in parts]) for parts in (sums, exact))
     error = np.linalg.norm(flat - wanted) / np.linalg.norm(wanted)
     return {"digest": hashlib.sha256(flat.tobytes()).hexdigest(), "error": float(error)}
+
+
+def native_or_reference() -> str:
+    return "reference ops" if loader.digest() == loader.REFERENCE else "native ops"
 
 
 def received_bytes() -> int:

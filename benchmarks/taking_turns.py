@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 IDLE_SECONDS = 0.05  # the link's queues are empty and its tokens are full again
-START_SECONDS = 180.0
+START_SECONDS = 300.0  # native ops may have to be compiled
 ORDER_SECONDS = 120.0
 _LAST_CHARACTERS = 3000
 _ANSWERS = (
@@ -48,15 +48,22 @@ class Side:
     prepare: Callable[[], Any] = lambda: None
 
 
-def serve(sides: Mapping[str, Side], skipped: Mapping[str, str] | None = None) -> None:
-    """Carry out orders until the input closes. `skipped` has the reasons why sides are missing."""
+def serve(
+    sides: Mapping[str, Side], skipped: Mapping[str, str] | None = None, note: str = ""
+) -> None:
+    """Carry out orders until the input closes.
+
+    Args:
+        skipped: why sides are missing.
+        note: what a reader of the figures must know about this program.
+    """
     answers = os.fdopen(int(os.environ[_ANSWERS]), "w")
 
     def answer(**values: Any) -> None:
         answers.write(json.dumps(values) + "\n")
         answers.flush()
 
-    answer(sides=list(sides), skipped=dict(skipped or {}))
+    answer(sides=list(sides), skipped=dict(skipped or {}), note=note)
     for line in sys.stdin:
         order = json.loads(line)
         side = sides[order["side"]]
@@ -124,6 +131,7 @@ class Program:
         ready = self._answers(START_SECONDS)
         self.sides: list[str] = ready[0]["sides"]
         self.skipped: dict[str, str] = ready[0]["skipped"]
+        self.note: str = ready[0]["note"]
 
     def seconds(self, side: str) -> float:
         """How long one exchange takes, after an idle gap."""

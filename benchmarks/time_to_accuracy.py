@@ -76,8 +76,8 @@ def parse() -> argparse.Namespace:
     return flags
 
 
-def measure(flags: argparse.Namespace, cores: list[int]) -> dict[str, list[Run]]:
-    """Every codec, all seeds of it in turn with the others."""
+def measure(flags: argparse.Namespace, cores: list[int]) -> tuple[dict[str, list[Run]], str]:
+    """Every codec, seed by seed; and which ops the codecs used."""
     command = [
         *(sys.executable, str(HERE / "time_to_accuracy_worker.py"), f"--seeds={flags.seeds}"),
         *(f"--steps={flags.steps}", f"--codecs={json.dumps(flags.codecs)}"),
@@ -92,7 +92,7 @@ def measure(flags: argparse.Namespace, cores: list[int]) -> dict[str, list[Run]]
             codec, _, seed = side.rpartition("/")
             runs[codec].append(run)
             print(f"{codec}, seed {seed}: {describe(run)}", file=sys.stderr)
-    return runs
+    return runs, program.note
 
 
 def describe(run: Run) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from exchange_worker import received_bytes
+from exchange_worker import native_or_reference, received_bytes
 from sklearn.datasets import load_digits
 from taking_turns import Side, serve
 
@@ -38,7 +38,7 @@ def main() -> None:
         for seed in range(flags.seeds)
         for codec in flags.codecs
     }
-    serve(runs)
+    serve(runs, note=native_or_reference())
 
 
 def train(strategy: tf.distribute.Strategy, codec: str, seed: int, steps: int) -> dict[str, Any]:
