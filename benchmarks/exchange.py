@@ -252,9 +252,11 @@ def print_matrix(measured: Measured) -> None:
             cells.append("" if ratio is None else f"{ratio:.3f}")
         received = f"{found['bytes'] / 1e6:.2f}" if "bytes" in found else ""
         table.add_row(side, *cells, received, f"{found['error']:.1g}")
-    for side, why in measured.skipped.items():
-        table.add_row(side, *["not run", ""] * len(measured.seconds), "", why)
-    Console(width=None if os.isatty(1) else 140).print(table)
+    console = Console(width=None if os.isatty(1) else 120)
+    console.print(table)
+    for why in dict.fromkeys(measured.skipped.values()):
+        sides = [side for side, reason in measured.skipped.items() if reason == why]
+        console.print(f"Not run: {', '.join(sides)}: {why}")
 
 
 if __name__ == "__main__":

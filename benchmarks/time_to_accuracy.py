@@ -46,10 +46,8 @@ def main() -> None:
                 f"time_to_accuracy needs {WORKERS} cores, one for each worker, got {len(cores)}. "
                 "Run it on a larger machine, or give this process more with taskset."
             )
-        runs = measure(flags, cores)
-    title = (
-        f"Digits to {TARGET_ACCURACY:.0%} at {flags.rate}, {WORKERS} workers, {flags.seeds} seeds"
-    )
+        runs, ops = measure(flags, cores)
+    title = f"Digits to {TARGET_ACCURACY:.0%}, {WORKERS} workers, {flags.rate}, {flags.seeds} seeds, {ops}"
     rows = rows_of(runs)
     report(title, rows, None)
     print(f"Load of the machine over the last minutes: {os.getloadavg()}")

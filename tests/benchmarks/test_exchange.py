@@ -91,6 +91,19 @@ def test_sums_that_are_wrong_stop_the_benchmark():
             exchange.check("none", {"error": error})
 
 
+def run_script(name: str, *options: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, name, *options],
+        cwd=BENCHMARKS,
+        env={name: value for name, value in os.environ.items() if name != "TFDML_TORCH_PYTHON"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.mark.slow
 @needs_a_link
 @pytest.mark.usefixtures("namespaces_are_allowed")
@@ -103,16 +116,9 @@ def test_a_short_run_exchanges_what_it_says(tmp_path):
         "--tensors=2",
         f"--json={path}",
     ]
-    done = subprocess.run(
-        [sys.executable, "exchange.py", *options],
-        cwd=BENCHMARKS,
-        env={name: value for name, value in os.environ.items() if name != "TFDML_TORCH_PYTHON"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_script("exchange.py", *options)
     rows = {(row["name"], row["unit"]): row for row in json.loads(path.read_text())}
+    assert "Not run: absent: `compression` must be one of" in done.stdout
     for side in (*exchange.TF_SIDES, "none", "fp16"):
         assert rows[f"2 workers, 1gbit: {side}", "ms"]["value"] > 0
     absent = rows["2 workers, 1gbit: absent", "ms"]
@@ -150,3 +156,19 @@ def test_time_to_the_target_is_paired_by_seed():
     assert rows["topk: to the target", "s", "target not reached"].value is None
     assert rows["topk: times sooner at the target", "ratio", "none"].value is None
     assert rows["x: to the target", "s", "why"].value is None
+
+
+@pytest.mark.slow
+@needs_a_link
+@pytest.mark.usefixtures("namespaces_are_allowed")
+def test_a_short_training_counts_its_bytes(tmp_path):
+    path = tmp_path / "rows.json"
+    options = ["--quick", "--steps=120", "--rate=1gbit", "--codecs=int8,absent", f"--json={path}"]
+    run_script("time_to_accuracy.py", *options)
+    rows = {(row["name"], row["unit"]): row for row in json.loads(path.read_text())}
+    assert rows["absent: to the target", "s"]["value"] is None
+    for codec in ("none", "int8"):
+        assert rows[f"{codec}: accuracy at the end", "%"]["value"] > 90
+    dense, int8 = (rows[f"{c}: received to the target", "MB"]["value"] for c in ("none", "int8"))
+    # Both reach it within a few evaluations of each other; a step has about 4 MB and 1 MB.
+    assert 0 < 2 * int8 < dense
