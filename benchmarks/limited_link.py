@@ -30,6 +30,11 @@ MAX_WORKERS = 64
 
 _UNITS = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 _HOLD = "echo ready; exec cat"
+# The kernel kills the command when its parent dies; one that was dead before that was asked is known by its number.
+_DIE_WITH_PARENT = [
+    *("setpriv", "--pdeathsig=KILL"),
+    *("sh", "-c", '[ "$PPID" = "$0" ] || exit 1; exec "$@"'),
+]
 
 
 def bits_per_second(rate: str | None) -> float | None:
@@ -207,9 +212,12 @@ class Link:
     # -- use
 
     def start(self, index: int, command: Sequence[str], **options: Any) -> subprocess.Popen:
-        """Start `command` in the namespace of worker `index`; `options` are those of `subprocess.Popen`."""
+        """Start `command` in the namespace of worker `index`; `options` are those of `subprocess.Popen`.
+
+        The command ends with the thread that calls this, too: that is how the kernel knows parents.
+        """
         process = subprocess.Popen(
-            [*self._enter(self._holders[index + 1]), "setpriv", "--pdeathsig=KILL", *command],
+            [*self._enter(self._holders[index + 1]), *_DIE_WITH_PARENT, str(os.getpid()), *command],
             start_new_session=True,
             **options,
         )
