@@ -161,7 +161,7 @@ class EncodeOp : public OpKernel {
 
  protected:
   virtual absl::Status Encode(OpKernelContext* context, const OpInputList& tensors,
-                        const VectorView<const float>& values, int32* words) = 0;
+                              const VectorView<const float>& values, int32* words) = 0;
 
   // Whether state may change. If not, the words become zeros, which can be decoded.
   absl::Status GetCommit(OpKernelContext* context, int32* words, bool* commit) {
@@ -181,7 +181,7 @@ class TopKOp : public EncodeOp {
   explicit TopKOp(OpKernelConstruction* construction) : EncodeOp(construction, 2, 0) {}
 
   absl::Status Encode(OpKernelContext* context, const OpInputList&, const VectorView<const float>& values,
-                int32* words) override {
+                      int32* words) override {
     TopK(values, k_, Threads(context), words);
     return absl::OkStatus();
   }
@@ -192,7 +192,7 @@ class TopKFeedbackOp : public EncodeOp {
   explicit TopKFeedbackOp(OpKernelConstruction* construction) : EncodeOp(construction, 2, 0) {}
 
   absl::Status Encode(OpKernelContext* context, const OpInputList& tensors, const VectorView<const float>& values,
-                int32* words) override {
+                      int32* words) override {
     bool commit;
     float scale;
     TF_RETURN_IF_ERROR(GetCommit(context, words, &commit));
@@ -210,7 +210,7 @@ class TopKMomentumOp : public EncodeOp {
   explicit TopKMomentumOp(OpKernelConstruction* construction) : EncodeOp(construction, 2, 0) {}
 
   absl::Status Encode(OpKernelContext* context, const OpInputList& tensors, const VectorView<const float>& values,
-                int32* words) override {
+                      int32* words) override {
     bool commit;
     float momentum;
     TF_RETURN_IF_ERROR(GetCommit(context, words, &commit));
@@ -230,10 +230,10 @@ class RandomKOp : public EncodeOp {
   }
 
   absl::Status Encode(OpKernelContext* context, const OpInputList&, const VectorView<const float>& values,
-                int32* words) override {
+                      int32* words) override {
     Seed seed;
     TF_RETURN_IF_ERROR(GetSeed(context, &seed));
-    RandomK(values, k_, seed, unbiased_, words);
+    RandomK(values, k_, seed, unbiased_, Threads(context), words);
     return absl::OkStatus();
   }
 
@@ -248,7 +248,7 @@ class RandomKFeedbackOp : public EncodeOp {
   }
 
   absl::Status Encode(OpKernelContext* context, const OpInputList& tensors, const VectorView<const float>& values,
-                int32* words) override {
+                      int32* words) override {
     bool commit;
     float scale;
     Seed seed;
@@ -295,7 +295,7 @@ class SumOp : public OpKernel {
     for (int64_t i = 0; i < words->dim_size(0); ++i) {
       payloads.emplace_back();
       const int32* payload = words->flat<int32>().data() + i * size;
-      OP_REQUIRES_OK(context, Parse(payload, size, outputs.size(), &state, &payloads.back()));
+      OP_REQUIRES_OK(context, Parse(context, payload, size, outputs.size(), &state, &payloads.back()));
     }
     OP_REQUIRES(context, SparseSum(payloads, initial, outputs, Threads(context)),
                 Invalid("A payload is damaged: its indices must be ascending, and below ",
@@ -309,8 +309,8 @@ class SumOp : public OpKernel {
   };
   using State = std::list<Drawn>;  // Positions of every seed that was met.
 
-  virtual absl::Status Parse(const int32* words, int64_t num_words, int64_t size, State* state,
-                       SparsePayload* payload) = 0;
+  virtual absl::Status Parse(OpKernelContext* context, const int32* words, int64_t num_words, int64_t size,
+                             State* state, SparsePayload* payload) = 0;
 
  private:
   std::vector<TensorShape> shapes_;
@@ -320,7 +320,8 @@ class SumIndexedOp : public SumOp {
  public:
   using SumOp::SumOp;
 
-  absl::Status Parse(const int32* words, int64_t num_words, int64_t, State*, SparsePayload* payload) override {
+  absl::Status Parse(OpKernelContext*, const int32* words, int64_t num_words, int64_t, State*,
+                     SparsePayload* payload) override {
     if (num_words % 2 != 0) {
       return Invalid("A payload must have an even number of words, got ", num_words);
     }
@@ -333,15 +334,15 @@ class SumRandomOp : public SumOp {
  public:
   using SumOp::SumOp;
 
-  absl::Status Parse(const int32* words, int64_t num_words, int64_t size, State* state,
-               SparsePayload* payload) override {
+  absl::Status Parse(OpKernelContext* context, const int32* words, int64_t num_words, int64_t size,
+                     State* state, SparsePayload* payload) override {
     const int64_t k = num_words - 2;
     if (k < 0 || k > size) {
       return Invalid("A payload must have 2 to ", size + 2, " words, got ", num_words);
     }
     const Seed seed = {static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[1])};
     if (state->empty() || state->back().seed.s0 != seed.s0 || state->back().seed.s1 != seed.s1) {
-      state->push_back({seed, RandomPositions(size, k, seed)});
+      state->push_back({seed, RandomPositions(size, k, seed, Threads(context))});
     }
     *payload = {state->back().positions.data(), words + 2, k};
     return absl::OkStatus();

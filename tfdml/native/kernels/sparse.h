@@ -33,14 +33,18 @@ void TopKMomentum(const VectorView<const float>& values, const VectorView<float>
                   const VectorView<float>& residuals, float momentum, int64_t k,
                   const ParallelFor& parallel, int32_t* words);
 
-// One position in each of k parts of [0, size), ascending. Part j begins at floor(j * size / k).
-std::vector<int32_t> RandomPositions(int64_t size, int64_t k, Seed seed);
+// Part j of [0, size), of k parts of nearly equal width, begins here.
+inline int64_t PartBegin(int64_t size, int64_t k, int64_t j) { return j * size / k; }
 
-// The width of part j.
-inline int64_t PartWidth(int64_t size, int64_t k, int64_t j) { return (j + 1) * size / k - j * size / k; }
+// A position in part j.
+int32_t RandomPosition(int64_t size, int64_t k, int64_t j, Seed seed);
+
+// One position in each of the k parts, ascending.
+std::vector<int32_t> RandomPositions(int64_t size, int64_t k, Seed seed, const ParallelFor& parallel);
 
 // Writes the seed and the values at RandomPositions as 2 + k words. `scaled`: times the width of their parts.
-void RandomK(const VectorView<const float>& values, int64_t k, Seed seed, bool scaled, int32_t* words);
+void RandomK(const VectorView<const float>& values, int64_t k, Seed seed, bool scaled,
+             const ParallelFor& parallel, int32_t* words);
 
 // RandomK of v = values + residual_scale * residuals; residuals become v minus what is sent.
 void RandomKFeedback(const VectorView<const float>& values, const VectorView<float>& residuals,

@@ -1,5 +1,8 @@
 // Values at stratified random positions, which follow from a seed.
 
+#include <algorithm>
+#include <cstring>
+
 #include "sparse.h"
 #include "sparse_simd.h"
 
@@ -8,6 +11,7 @@ namespace {
 
 constexpr int64_t kTile = 16384;
 constexpr int64_t kTileCost = 15000;  // Nanoseconds.
+constexpr int64_t kPositionCost = 10;
 
 // An integer hash of little bias (Wellons 2018, "Prospecting for Hash Functions").
 uint32_t Lowbias32(uint32_t x) {
@@ -21,31 +25,38 @@ void WriteSeed(Seed seed, int32_t* words) {
   words[1] = static_cast<int32_t>(seed.s1);
 }
 
+// What is sent of v, which is at the position of part j.
 float Sent(float v, bool scaled, int64_t size, int64_t k, int64_t j) {
-  return scaled ? v * static_cast<float>(PartWidth(size, k, j)) : v;
+  return scaled ? v * static_cast<float>(PartBegin(size, k, j + 1) - PartBegin(size, k, j)) : v;
 }
 
 }  // namespace
 
-std::vector<int32_t> RandomPositions(int64_t size, int64_t k, Seed seed) {
+int32_t RandomPosition(int64_t size, int64_t k, int64_t j, Seed seed) {
+  const int64_t low = PartBegin(size, k, j), high = PartBegin(size, k, j + 1);
+  const uint32_t hash = Lowbias32(Lowbias32(static_cast<uint32_t>(j) + seed.s0) ^ seed.s1);
+  return static_cast<int32_t>(low + hash % static_cast<uint32_t>(high - low));
+}
+
+std::vector<int32_t> RandomPositions(int64_t size, int64_t k, Seed seed, const ParallelFor& parallel) {
   std::vector<int32_t> positions(k);
-  int64_t low = 0;
-  for (int64_t j = 0; j < k; ++j) {
-    const int64_t high = (j + 1) * size / k;
-    const uint32_t hash = Lowbias32(Lowbias32(static_cast<uint32_t>(j) + seed.s0) ^ seed.s1);
-    positions[j] = static_cast<int32_t>(low + hash % static_cast<uint32_t>(high - low));
-    low = high;
-  }
+  parallel(k, kPositionCost, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; ++j) positions[j] = RandomPosition(size, k, j, seed);
+  });
   return positions;
 }
 
-void RandomK(const VectorView<const float>& values, int64_t k, Seed seed, bool scaled, int32_t* words) {
+void RandomK(const VectorView<const float>& values, int64_t k, Seed seed, bool scaled,
+             const ParallelFor& parallel, int32_t* words) {
   WriteSeed(seed, words);
-  const std::vector<int32_t> positions = RandomPositions(values.size(), k, seed);
-  for (int64_t j = 0; j < k; ++j) {
-    const float sent = Sent(*values.Tile(positions[j], 1, nullptr), scaled, values.size(), k, j);
-    std::memcpy(words + 2 + j, &sent, sizeof(sent));
-  }
+  const int64_t size = values.size();
+  parallel(k, 2 * kPositionCost, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; ++j) {
+      const float v = *values.Tile(RandomPosition(size, k, j, seed), 1, nullptr);
+      const float sent = Sent(v, scaled, size, k, j);
+      std::memcpy(words + 2 + j, &sent, sizeof(sent));
+    }
+  });
 }
 
 void RandomKFeedback(const VectorView<const float>& values, const VectorView<float>& residuals,
@@ -53,7 +64,7 @@ void RandomKFeedback(const VectorView<const float>& values, const VectorView<flo
                      int32_t* words) {
   WriteSeed(seed, words);
   const int64_t size = values.size();
-  const std::vector<int32_t> positions = RandomPositions(size, k, seed);
+  const std::vector<int32_t> positions = RandomPositions(size, k, seed, parallel);
   parallel((size + kTile - 1) / kTile, kTileCost, [&](int64_t begin, int64_t end) {
     for (int64_t tile = begin; tile < end; ++tile) {
       residuals.ForEachPiece(

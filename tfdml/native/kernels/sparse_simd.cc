@@ -1,4 +1,4 @@
-// Portable loops, and the same for AVX2, chosen when first used. Memory limits them; wider registers gain nothing.
+// Portable loops, and the same for AVX2, chosen when first used. Memory limits them; wider registers gain little.
 
 #include "sparse_simd.h"
 
@@ -12,66 +12,143 @@
 namespace tfdml {
 namespace {
 
-// Inlined into a function of another target, the compiler vectorises these for it.
+// What makes v, one value at a time. Inlined into a function of another target, loops are vectorised for it.
 #define TFDML_INLINE inline __attribute__((always_inline))
 
-TFDML_INLINE void AddScaledLoop(const float* __restrict values, float scale, float* __restrict residual,
-                                int64_t count) {
-  for (int64_t i = 0; i < count; ++i) residual[i] = values[i] + scale * residual[i];
-}
+struct Given {
+  const float* v;
 
-TFDML_INLINE void AddVelocityLoop(const float* __restrict values, float momentum, float* __restrict velocity,
-                                  float* __restrict residual, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    velocity[i] = momentum * velocity[i] + values[i];
-    residual[i] = residual[i] + velocity[i];
+  TFDML_INLINE float Make(int64_t i) const { return v[i]; }
+#if defined(__x86_64__)
+  TFDML_AVX2 TFDML_INLINE __m256 Make8(int64_t i) const { return _mm256_loadu_ps(v + i); }
+#endif
+};
+
+struct Scaled {
+  const float* __restrict values;
+  float scale;
+  float* __restrict residual;
+
+  TFDML_INLINE float Make(int64_t i) const { return residual[i] = values[i] + scale * residual[i]; }
+#if defined(__x86_64__)
+  TFDML_AVX2 TFDML_INLINE __m256 Make8(int64_t i) const {
+    const __m256 old = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_loadu_ps(residual + i));
+    const __m256 v = _mm256_add_ps(_mm256_loadu_ps(values + i), old);
+    _mm256_storeu_ps(residual + i, v);
+    return v;
   }
-}
+#endif
+};
 
-TFDML_INLINE int64_t FilterLoop(const float* v, int64_t begin, int64_t end, int32_t first, int32_t threshold,
-                                Candidate* found) {
+struct Accumulated {
+  const float* __restrict values;
+  float momentum;
+  float* __restrict velocity;
+  float* __restrict residual;
+
+  TFDML_INLINE float Make(int64_t i) const {
+    velocity[i] = momentum * velocity[i] + values[i];
+    return residual[i] = residual[i] + velocity[i];
+  }
+#if defined(__x86_64__)
+  TFDML_AVX2 TFDML_INLINE __m256 Make8(int64_t i) const {
+    const __m256 old = _mm256_mul_ps(_mm256_set1_ps(momentum), _mm256_loadu_ps(velocity + i));
+    const __m256 u = _mm256_add_ps(old, _mm256_loadu_ps(values + i));
+    const __m256 v = _mm256_add_ps(_mm256_loadu_ps(residual + i), u);
+    _mm256_storeu_ps(velocity + i, u);
+    _mm256_storeu_ps(residual + i, v);
+    return v;
+  }
+#endif
+};
+
+template <typename Maker>
+TFDML_INLINE int64_t FindPortable(const Maker& maker, int64_t begin, int64_t end, const Filter& filter) {
   int64_t size = 0;
   for (int64_t i = begin; i < end; ++i) {
+    const float v = maker.Make(i);
     uint32_t bits;
-    std::memcpy(&bits, v + i, sizeof(bits));
-    if (Magnitude(bits) >= threshold) found[size++] = {first + static_cast<int32_t>(i), bits};
+    std::memcpy(&bits, &v, sizeof(bits));
+    if (Magnitude(bits) >= filter.threshold) {
+      filter.found[size++] = {filter.first + static_cast<int32_t>(i), bits};
+    }
   }
   return size;
 }
 
 #if defined(__x86_64__)
-TFDML_AVX2 void AddScaledAvx2(const float* values, float scale, float* residual, int64_t count) {
-  AddScaledLoop(values, scale, residual, count);
+// All bits of the elements whose magnitude is above `below`.
+TFDML_AVX2 TFDML_INLINE __m256i Above(__m256 v, __m256i below) {
+  return _mm256_cmpgt_epi32(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7fffffff)), below);
 }
 
-TFDML_AVX2 void AddVelocityAvx2(const float* values, float momentum, float* velocity, float* residual,
-                                int64_t count) {
-  AddVelocityLoop(values, momentum, velocity, residual, count);
+// Makes v[i] to v[i + 31], and returns a bit for each.
+template <typename Maker>
+TFDML_AVX2 TFDML_INLINE uint32_t Above32(const Maker& maker, int64_t i, __m256i below) {
+  const __m256i a = Above(maker.Make8(i), below), b = Above(maker.Make8(i + 8), below);
+  const __m256i c = Above(maker.Make8(i + 16), below), d = Above(maker.Make8(i + 24), below);
+  const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+  // Packing interleaves the halves of the registers.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  return static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_permutevar8x32_epi32(packed, order)));
 }
 
-TFDML_AVX2 inline uint32_t Above(const float* v, __m256i below) {
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v));
-  const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
-  return static_cast<uint32_t>(
-      _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(magnitude, below))));
+// The value of the lowest bit in the mask of v[0] to v[31]; the last of them if there is none.
+TFDML_INLINE Candidate Lowest(const float* v, uint32_t mask, int32_t first) {
+  const int at = __builtin_ctz(mask | 0x80000000u);
+  uint32_t bits;
+  std::memcpy(&bits, v + at, sizeof(bits));
+  return {first + at, bits};
 }
 
-TFDML_AVX2 int64_t FilterAvx2(const float* v, int64_t count, int32_t first, int32_t threshold,
-                              Candidate* found) {
-  const __m256i below = _mm256_set1_epi32(threshold - 1);
-  int64_t size = 0, i = 0;
+// `v` is where the maker leaves what it makes. Few of 32 values are found, at places that cannot be predicted: so
+// there is no branch that asks whether one of 32 is, and none whether a second is.
+template <typename Maker>
+TFDML_AVX2 TFDML_INLINE int64_t FindWithAvx2(const Maker& maker, const float* v, int64_t count,
+                                             const Filter& filter) {
+  const __m256i below = _mm256_set1_epi32(filter.threshold - 1);
+  struct {
+    int32_t begin;
+    uint32_t mask;
+  } groups[kFilterStep / 32 + 1];
+  int num_groups = 0;
+  int32_t i = 0;
   for (; i + 32 <= count; i += 32) {
-    uint32_t mask = Above(v + i, below) | Above(v + i + 8, below) << 8 | Above(v + i + 16, below) << 16 |
-                    Above(v + i + 24, below) << 24;
-    while (mask != 0) {
-      const int64_t at = i + __builtin_ctz(mask);
-      uint32_t bits;
-      std::memcpy(&bits, v + at, sizeof(bits));
-      found[size++] = {first + static_cast<int32_t>(at), bits};
-      mask &= mask - 1;
+    groups[num_groups] = {i, Above32(maker, i, below)};
+    num_groups += groups[num_groups].mask != 0;
+  }
+  Candidate* found = filter.found;
+  int64_t size = 0;
+  for (int g = 0; g < num_groups; ++g) {
+    const int32_t begin = groups[g].begin;
+    uint32_t mask = groups[g].mask;
+    found[size++] = Lowest(v + begin, mask, filter.first + begin);
+    mask &= mask - 1;
+    found[size] = Lowest(v + begin, mask, filter.first + begin);
+    size += mask != 0;
+    for (mask &= mask - 1; __builtin_expect(mask != 0, 0); mask &= mask - 1) {
+      found[size++] = Lowest(v + begin, mask, filter.first + begin);
     }
   }
-  return size + FilterLoop(v, i, count, first, threshold, found + size);
+  return size + FindPortable(maker, i, count, {filter.first, filter.threshold, found + size});
+}
+
+// By value: what is behind a reference would be read again after every store.
+TFDML_AVX2 int64_t FindAvx2(Given maker, int64_t count, Filter filter) {
+  return FindWithAvx2(maker, maker.v, count, filter);
+}
+
+TFDML_AVX2 int64_t FindAvx2(Scaled maker, int64_t count, Filter filter) {
+  return FindWithAvx2(maker, maker.residual, count, filter);
+}
+
+TFDML_AVX2 int64_t FindAvx2(Accumulated maker, int64_t count, Filter filter) {
+  return FindWithAvx2(maker, maker.residual, count, filter);
+}
+
+TFDML_AVX2 void AddScaledAvx2(const float* __restrict values, float scale, float* __restrict residual,
+                              int64_t count) {
+  for (int64_t i = 0; i < count; ++i) residual[i] = values[i] + scale * residual[i];
 }
 
 bool HasAvx2() {
@@ -80,27 +157,35 @@ bool HasAvx2() {
 }
 #endif
 
+template <typename Maker>
+int64_t Find(Maker maker, int64_t count, Filter filter) {
+#if defined(__x86_64__)
+  if (HasAvx2()) return FindAvx2(maker, count, filter);
+#endif
+  return FindPortable(maker, 0, count, filter);
+}
+
 }  // namespace
 
 void AddScaled(const float* values, float scale, float* residual, int64_t count) {
 #if defined(__x86_64__)
   if (HasAvx2()) return AddScaledAvx2(values, scale, residual, count);
 #endif
-  AddScaledLoop(values, scale, residual, count);
+  for (int64_t i = 0; i < count; ++i) residual[i] = values[i] + scale * residual[i];
 }
 
-void AddVelocity(const float* values, float momentum, float* velocity, float* residual, int64_t count) {
-#if defined(__x86_64__)
-  if (HasAvx2()) return AddVelocityAvx2(values, momentum, velocity, residual, count);
-#endif
-  AddVelocityLoop(values, momentum, velocity, residual, count);
+int64_t FindIn(const float* v, int64_t count, const Filter& filter) {
+  return Find(Given{v}, count, filter);
 }
 
-int64_t Filter(const float* v, int64_t count, int32_t first, int32_t threshold, Candidate* found) {
-#if defined(__x86_64__)
-  if (HasAvx2()) return FilterAvx2(v, count, first, threshold, found);
-#endif
-  return FilterLoop(v, 0, count, first, threshold, found);
+int64_t AddScaledAndFind(const float* values, float scale, float* residual, int64_t count,
+                         const Filter& filter) {
+  return Find(Scaled{values, scale, residual}, count, filter);
+}
+
+int64_t AddVelocityAndFind(const float* values, float momentum, float* velocity, float* residual,
+                           int64_t count, const Filter& filter) {
+  return Find(Accumulated{values, momentum, velocity, residual}, count, filter);
 }
 
 }  // namespace tfdml

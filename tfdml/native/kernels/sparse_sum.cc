@@ -8,8 +8,8 @@
 namespace tfdml {
 namespace {
 
-constexpr int64_t kTile = 16384;
-constexpr int64_t kTileCost = 8000;  // Nanoseconds.
+constexpr int64_t kTile = 4096;
+constexpr int64_t kTileCost = 2000;  // Nanoseconds.
 
 bool Ascending(const SparsePayload& payload, int64_t size) {
   if (payload.count == 0) return true;

@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "sparse.h"
 #include "sparse_simd.h"
@@ -16,10 +18,11 @@
 namespace tfdml {
 namespace {
 
-constexpr int64_t kSample = 16384;
+constexpr int64_t kSample = 8192;
 constexpr int64_t kTile = 16384;      // Values that a thread takes at a time.
 constexpr int64_t kTileCost = 20000;  // Nanoseconds.
-constexpr int64_t kStep = 1024;       // Values that stay in the first-level cache between update and filter.
+constexpr int64_t kStep = kFilterStep;
+constexpr int64_t kPeekCost = 20;  // Nanoseconds; a value that is not in the cache.
 constexpr int32_t kSmallestNormal = 0x00800000;
 
 uint32_t Bits(float x) {
@@ -28,14 +31,16 @@ uint32_t Bits(float x) {
   return bits;
 }
 
-// Where v comes from. Peek gives one value and changes nothing; Produce gives `count` values, all in one tensor,
-// and leaves them where they are to stay.
+// Where v comes from. Peek gives one value and changes nothing; Find makes `count` values, all in one tensor, leaves
+// them where they are to stay, and finds the large ones.
 template <typename T>
 struct Plain {
   const VectorView<T>& values;
 
   float Peek(int64_t i) const { return *values.Tile(i, 1, nullptr); }
-  const float* Produce(int64_t begin, int64_t count) const { return values.Tile(begin, count, nullptr); }
+  int64_t Find(int64_t begin, int64_t count, const Filter& filter) const {
+    return FindIn(values.Tile(begin, count, nullptr), count, filter);
+  }
 };
 
 struct WithResidual {
@@ -46,10 +51,9 @@ struct WithResidual {
   float Peek(int64_t i) const {
     return *values.Tile(i, 1, nullptr) + scale * *residuals.Tile(i, 1, nullptr);
   }
-  const float* Produce(int64_t begin, int64_t count) const {
-    float* residual = residuals.Tile(begin, count, nullptr);
-    AddScaled(values.Tile(begin, count, nullptr), scale, residual, count);
-    return residual;
+  int64_t Find(int64_t begin, int64_t count, const Filter& filter) const {
+    return AddScaledAndFind(values.Tile(begin, count, nullptr), scale, residuals.Tile(begin, count, nullptr),
+                            count, filter);
   }
 };
 
@@ -63,13 +67,34 @@ struct WithVelocity {
     return *residuals.Tile(i, 1, nullptr) +
            (momentum * *velocities.Tile(i, 1, nullptr) + *values.Tile(i, 1, nullptr));
   }
-  const float* Produce(int64_t begin, int64_t count) const {
-    float* residual = residuals.Tile(begin, count, nullptr);
-    AddVelocity(values.Tile(begin, count, nullptr), momentum, velocities.Tile(begin, count, nullptr),
-                residual, count);
-    return residual;
+  int64_t Find(int64_t begin, int64_t count, const Filter& filter) const {
+    return AddVelocityAndFind(values.Tile(begin, count, nullptr), momentum,
+                              velocities.Tile(begin, count, nullptr),
+                              residuals.Tile(begin, count, nullptr), count, filter);
   }
 };
+
+// The k-th largest of magnitudes, whose order changes. A histogram leaves few that must be compared.
+int32_t KthLargest(std::vector<int32_t>* magnitudes, int64_t k) {
+  constexpr int kBins = 4096;
+  int32_t lowest = magnitudes->front(), highest = lowest;
+  for (const int32_t magnitude : *magnitudes) {
+    lowest = std::min(lowest, magnitude);
+    highest = std::max(highest, magnitude);
+  }
+  int shift = 0;
+  while ((highest - lowest) >> shift >= kBins) ++shift;
+  int64_t counts[kBins] = {};
+  for (const int32_t magnitude : *magnitudes) ++counts[(magnitude - lowest) >> shift];
+  int bin = kBins - 1;
+  for (; counts[bin] < k; --bin) k -= counts[bin];
+  const auto end = std::partition(magnitudes->begin(), magnitudes->end(), [&](int32_t magnitude) {
+    return (magnitude - lowest) >> shift == bin;
+  });
+  const auto nth = magnitudes->begin() + (k - 1);
+  std::nth_element(magnitudes->begin(), nth, end, std::greater<int32_t>());
+  return *nth;
+}
 
 // A sample of magnitudes, and the threshold that it suggests.
 class Threshold {
@@ -78,14 +103,16 @@ class Threshold {
   // sample that are among the k largest is about `mean` on average, with a standard deviation of its square
   // root; three of those on top make it rare that fewer than k exceed the threshold.
   template <typename Source>
-  Threshold(const Source& source, int64_t size, int64_t k) {
+  Threshold(const Source& source, int64_t size, int64_t k, const ParallelFor& parallel) {
     const int64_t sampled = std::min(size, kSample);
     const double mean = static_cast<double>(sampled) * k / size;
     rank_ = sampled == size ? k : static_cast<int64_t>(std::ceil(mean + 3 * std::sqrt(mean))) + 1;
-    sample_.reserve(sampled);
-    for (const int32_t i : RandomPositions(size, sampled, {0, 0})) {
-      sample_.push_back(Magnitude(Bits(source.Peek(i))));
-    }
+    sample_.resize(sampled);
+    parallel(sampled, kPeekCost, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        sample_[i] = Magnitude(Bits(source.Peek(RandomPosition(size, sampled, i, {0, 0}))));
+      }
+    });
     Find();
   }
 
@@ -101,9 +128,7 @@ class Threshold {
   void Find() {
     value_ = kSmallestNormal;
     if (rank_ >= static_cast<int64_t>(sample_.size())) return;
-    const auto nth = sample_.begin() + (rank_ - 1);
-    std::nth_element(sample_.begin(), nth, sample_.end(), std::greater<int32_t>());
-    value_ = std::max(value_, *nth);
+    value_ = std::max(value_, KthLargest(&sample_, rank_));
   }
 
   std::vector<int32_t> sample_;
@@ -111,81 +136,83 @@ class Threshold {
   int32_t value_;
 };
 
-// All values that reach the threshold, in ascending order of index.
+// All values that reach the threshold, in ascending order of index. About `expected` are.
 template <typename Source, typename T>
 std::vector<Candidate> Collect(const Source& source, const VectorView<T>& tensors, int32_t threshold,
-                               const ParallelFor& parallel) {
+                               int64_t expected, const ParallelFor& parallel) {
   std::vector<std::pair<int64_t, std::vector<Candidate>>> parts;
   std::mutex mutex;
-  parallel((tensors.size() + kTile - 1) / kTile, kTileCost, [&](int64_t begin, int64_t end) {
+  const int64_t tiles = (tensors.size() + kTile - 1) / kTile;
+  parallel(tiles, kTileCost, [&](int64_t begin, int64_t end) {
     std::vector<Candidate> part;
-    Candidate found[kStep];
+    part.reserve(expected * (end - begin) / tiles + kStep);
+    Candidate found[kStep + 1];
     tensors.ForEachPiece(begin * kTile, end * kTile, [&](const float*, int64_t first, int64_t count) {
       for (const int64_t stop = first + count; first < stop; first += kStep) {
         const int64_t step = std::min(kStep, stop - first);
-        const float* v = source.Produce(first, step);
-        const int64_t size = Filter(v, step, static_cast<int32_t>(first), threshold, found);
+        const int64_t size = source.Find(first, step, {static_cast<int32_t>(first), threshold, found});
         part.insert(part.end(), found, found + size);
       }
     });
     std::lock_guard<std::mutex> lock(mutex);
     parts.emplace_back(begin, std::move(part));
   });
-  std::sort(parts.begin(), parts.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
-  if (parts.size() == 1) return std::move(parts[0].second);
-  std::vector<Candidate> all;
-  size_t size = 0;
-  for (const auto& part : parts) size += part.second.size();
-  all.reserve(size);
-  for (const auto& part : parts) all.insert(all.end(), part.second.begin(), part.second.end());
+  std::sort(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Candidate> all = std::move(parts[0].second);
+  for (size_t i = 1; i < parts.size(); ++i) {
+    all.insert(all.end(), parts[i].second.begin(), parts[i].second.end());
+  }
   return all;
 }
 
-// Leaves the k largest, the earlier of equal ones, in their order.
-void KeepLargest(int64_t k, std::vector<Candidate>* candidates) {
-  if (static_cast<int64_t>(candidates->size()) <= k) return;
-  std::vector<int32_t> magnitudes;
-  magnitudes.reserve(candidates->size());
-  for (const Candidate& candidate : *candidates) magnitudes.push_back(Magnitude(candidate.bits));
-  const auto nth = magnitudes.begin() + (k - 1);
-  std::nth_element(magnitudes.begin(), nth, magnitudes.end(), std::greater<int32_t>());
-  const int32_t least = *nth;
-  // All that are larger are before the k-th now.
-  int64_t equal = std::count(magnitudes.begin(), nth + 1, least);
-  const auto drop = [&](const Candidate& candidate) {
-    const int32_t magnitude = Magnitude(candidate.bits);
-    return magnitude < least || (magnitude == least && equal-- <= 0);
-  };
-  candidates->erase(std::remove_if(candidates->begin(), candidates->end(), drop), candidates->end());
-}
-
-// Writes the words and returns what was selected. `kept` holds v once `source` has produced it.
-template <typename Source, typename T>
-std::vector<Candidate> Select(const Source& source, const VectorView<T>& kept, int64_t k,
-                              const ParallelFor& parallel, int32_t* words) {
-  if (k == 0) return {};
-  Threshold threshold(source, kept.size(), k);
-  std::vector<Candidate> selected = Collect(source, kept, threshold.value(), parallel);
-  while (static_cast<int64_t>(selected.size()) < k && !threshold.lowest()) {
-    threshold.Lower();
-    selected = Collect(Plain<T>{kept}, kept, threshold.value(), parallel);
-  }
-  KeepLargest(k, &selected);
-  const int64_t missing = k - static_cast<int64_t>(selected.size());
+// Writes the k largest of the candidates, the earlier of equal ones, in their order.
+void WriteLargest(const std::vector<Candidate>& candidates, int64_t k, int32_t* words) {
+  const int64_t missing = std::max<int64_t>(k - static_cast<int64_t>(candidates.size()), 0);
   std::fill(words, words + missing, 0);
   std::fill(words + k, words + k + missing, 0);
-  int32_t* word = words + missing;
-  for (const Candidate& candidate : selected) {
-    word[0] = candidate.index;
-    word[k] = static_cast<int32_t>(candidate.bits);
-    ++word;
+  int32_t least = 0;
+  int64_t equal = 0;  // How many of those that equal the least are among the k.
+  if (missing == 0) {
+    std::vector<int32_t> magnitudes;
+    magnitudes.reserve(candidates.size());
+    for (const Candidate& candidate : candidates) magnitudes.push_back(Magnitude(candidate.bits));
+    least = KthLargest(&magnitudes, k);
+    equal = k;
+    for (const int32_t magnitude : magnitudes) equal -= magnitude > least;
   }
-  return selected;
+  int64_t at = missing;
+  for (size_t i = 0; at < k; ++i) {
+    const Candidate candidate = candidates[i];
+    const int32_t magnitude = Magnitude(candidate.bits);
+    words[at] = candidate.index;
+    words[k + at] = static_cast<int32_t>(candidate.bits);
+    bool among = magnitude > least;
+    if (magnitude == least) among = equal-- > 0;
+    at += among;
+  }
 }
 
-void Clear(const std::vector<Candidate>& selected, const VectorView<float>& view) {
-  for (const Candidate& candidate : selected) *view.Tile(candidate.index, 1, nullptr) = 0;
+// Writes the words. `kept` holds v once `source` has made it.
+template <typename Source, typename T>
+void Select(const Source& source, const VectorView<T>& kept, int64_t k, const ParallelFor& parallel,
+            int32_t* words) {
+  if (k == 0) return;
+  Threshold threshold(source, kept.size(), k, parallel);
+  std::vector<Candidate> found = Collect(source, kept, threshold.value(), 2 * k, parallel);
+  while (static_cast<int64_t>(found.size()) < k && !threshold.lowest()) {
+    threshold.Lower();
+    found = Collect(Plain<T>{kept}, kept, threshold.value(), 2 * k, parallel);
+  }
+  WriteLargest(found, k, words);
+}
+
+// Sets what was selected to 0. An entry without effect has the value 0, which is never selected.
+void Clear(const int32_t* words, int64_t k, const VectorView<float>& view, const ParallelFor& parallel) {
+  parallel(k, kPeekCost, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (words[k + i] != 0) *view.Tile(words[i], 1, nullptr) = 0;
+    }
+  });
 }
 
 }  // namespace
@@ -197,16 +224,17 @@ void TopK(const VectorView<const float>& values, int64_t k, const ParallelFor& p
 void TopKFeedback(const VectorView<const float>& values, const VectorView<float>& residuals,
                   float residual_scale, int64_t k, const ParallelFor& parallel, int32_t* words) {
   const WithResidual source{values, residuals, residual_scale};
-  Clear(Select(source, residuals, k, parallel, words), residuals);
+  Select(source, residuals, k, parallel, words);
+  Clear(words, k, residuals, parallel);
 }
 
 void TopKMomentum(const VectorView<const float>& values, const VectorView<float>& velocities,
                   const VectorView<float>& residuals, float momentum, int64_t k,
                   const ParallelFor& parallel, int32_t* words) {
   const WithVelocity source{values, velocities, residuals, momentum};
-  const std::vector<Candidate> selected = Select(source, residuals, k, parallel, words);
-  Clear(selected, velocities);
-  Clear(selected, residuals);
+  Select(source, residuals, k, parallel, words);
+  Clear(words, k, velocities, parallel);
+  Clear(words, k, residuals, parallel);
 }
 
 }  // namespace tfdml
