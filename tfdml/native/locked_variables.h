@@ -43,6 +43,25 @@ class LockedVariables {
     return absl::OkStatus();
   }
 
+  // The same for one list of variables of any shapes.
+  absl::Status Lock(tensorflow::OpKernelContext* context, const char* input) {
+    tensorflow::OpInputList handles;
+    TF_RETURN_IF_ERROR(context->input_list(input, &handles));
+    for (const tensorflow::Tensor& handle : handles) {
+      variables_.emplace_back();
+      TF_RETURN_IF_ERROR(tensorflow::LookupResource(
+          context, handle.scalar<tensorflow::ResourceHandle>()(), &variables_.back()));
+    }
+    LockAll();
+    views_.emplace_back();
+    for (const auto& variable : variables_) {
+      tensorflow::Tensor* tensor = variable->tensor();
+      TF_RETURN_IF_ERROR(Prepare(context, *variable, tensor->shape()));
+      views_.back().Append(tensor->flat<float>().data(), tensor->NumElements());
+    }
+    return absl::OkStatus();
+  }
+
   // The vector of list number `list`.
   const VectorView<float>& view(int list) const { return views_[list]; }
 
