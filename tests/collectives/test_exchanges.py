@@ -20,6 +20,7 @@ SPECS: list[Any] = [
     *({"name": name, "exchange": "two_phase"} for name in TWO_PHASE),
     {"name": "int8", "exchange": "two_phase", "rounding": "stochastic", "feedback": True},
     {"name": "int8", "start_step": 20},
+    {"name": "int8", "exchange": "hierarchical"},
     {"name": "powersgd", "rank": 2},
     {"name": "dgc", "density": 0.05, "momentum": 0.0, "warmup_steps": 8},
     "dgc",

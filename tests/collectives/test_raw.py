@@ -1,4 +1,4 @@
-"""All-gather and all-to-all on several replicas; and the private names that they stand on."""
+"""Collectives of all replicas, of those of a task, and across tasks; and the private names they stand on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfdml.testing import run_in_process, run_workers
 
 
 def collect(strategy_name: str, devices: int | None) -> list[Any]:
-    """What every replica of this task got from the three collectives."""
+    """What every replica of this task got from each collective."""
     import tensorflow as tf
 
     import tfdml
@@ -27,12 +27,15 @@ def collect(strategy_name: str, devices: int | None) -> list[Any]:
             context = tf.distribute.get_replica_context()
             number = tf.cast(context.replica_id_in_sync_group, tf.int32)
             own = 10 * number + tf.range(replicas)
+            group = raw.everyone()
             return (
-                raw.all_reduce(tf.cast(own, tf.float32)),
-                raw.all_gather(own[None]),
-                raw.all_to_all(own[:, None]),
+                group.all_reduce(tf.cast(own, tf.float32)),
+                group.all_gather(own[None]),
+                group.all_to_all(own[:, None]),
                 number,
                 raw.local_replica(),
+                raw.within_task().all_gather(own[None]),
+                raw.across_tasks().all_gather(own[None]),
             )
 
         return strategy.run(on_replica)
@@ -45,7 +48,7 @@ def collect(strategy_name: str, devices: int | None) -> list[Any]:
 def check(replicas: list[Any], count: int) -> None:
     assert len(replicas) == count
     matrix = 10 * np.arange(count)[:, None] + np.arange(count)
-    for summed, gathered, exchanged, number, _ in replicas:
+    for summed, gathered, exchanged, number, *_ in replicas:
         np.testing.assert_array_equal(summed, matrix.sum(axis=0))
         np.testing.assert_array_equal(gathered, matrix)
         np.testing.assert_array_equal(exchanged[:, 0], matrix[:, number])
@@ -55,9 +58,16 @@ def test_replicas_of_one_process() -> None:
     replicas = run_in_process(collect, args=("mirrored", 3))
     check(replicas, 3)
     assert [int(replica[4]) for replica in replicas] == [0, 1, 2]
+    for number, replica in enumerate(replicas):
+        assert replica[5][:, 0].tolist() == [0, 10, 20]
+        assert replica[6][:, 0].tolist() == [10 * number]
 
 
 def test_two_workers_with_two_devices_each() -> None:
     tasks = run_workers(collect, 2, args=("multi_worker", 2))
     check([replica for task in tasks for replica in task], 4)
     assert [int(replica[4]) for task in tasks for replica in task] == [0, 1, 0, 1]
+    for number, task in enumerate(tasks):
+        for local, replica in enumerate(task):
+            assert replica[5][:, 0].tolist() == [20 * number, 20 * number + 10]
+            assert replica[6][:, 0].tolist() == [10 * local, 20 + 10 * local]

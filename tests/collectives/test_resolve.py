@@ -48,7 +48,7 @@ def test_options_reach_the_codec() -> None:
         ({"name": "powersgd", "rank": 0}, "`rank` must be a whole number of at least 1, got 0."),
         ({"name": "powersgd", "exchange": "one_shot"}, "compression 'powersgd' has only .*, got 'exchange'."),
         ({"name": "int8", "block_size": 100}, "`block_size` must be a power of two .*, got 100"),
-        ({"name": "int8", "exchange": "ring"}, "`exchange` must be one of auto, one_shot, two_phase, got 'ring'."),
+        ({"name": "int8", "exchange": "ring"}, "`exchange` must be one of auto, one_shot, two_phase, hierarchical, got 'ring'."),
         ({"name": "topk", "exchange": "two_phase"}, "topk"),
         ({"name": "int8", "start_step": -1}, "`start_step` must be a whole number of at least 0, got -1."),
         ({"name": "int8", "feedback": "yes"}, "`feedback` must be true or false, got 'yes'."),

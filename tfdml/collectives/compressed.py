@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tfdml.collectives import raw
 from tfdml.collectives.buckets import make_buckets
 from tfdml.collectives.dense import DenseExchange, Gradient
 from tfdml.collectives.replica_state import ReplicaState
@@ -92,6 +93,7 @@ class CompressedExchange:
             step=tf.cast(step, tf.int32),
             replica=tf.cast(replica_context.replica_id_in_sync_group, tf.int32),
             num_replicas=num_replicas,
+            group=raw.everyone(),
             commit=commit,
             initial=tf.where(commit, 0.0, float("nan")),
             residual_scale=self._residual_scale(learning_rate, commit),

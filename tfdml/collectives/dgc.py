@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdml.collectives import raw
 from tfdml.collectives.dense import Gradient
 from tfdml.collectives.exchange import Exchange
 from tfdml.collectives.feedback import RESIDUAL
@@ -94,7 +93,7 @@ class Dgc:
             seed=tf.stack([context.step, context.replica]),
             commit=context.commit,
         )
-        payloads = raw.all_gather(words)
+        payloads = context.group.all_gather(words)
         return self._codec.decode_sum(
             payloads[:, None, :],
             [gradient.shape for gradient in gradients],

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfdml.collectives import raw
 from tfdml.collectives.feedback import ErrorFeedback
 from tfdml.collectives.replica_state import ReplicaState
 from tfdml.collectives.scheme import StepContext
@@ -43,7 +42,7 @@ class OneShot:
         bucket: int,
     ) -> list[tf.Tensor]:
         words = self.feedback.encode(gradients, variables, context, bucket, chunks=1)
-        payloads = raw.all_gather(words)
+        payloads = context.group.all_gather(words)
         return self.codec.decode_sum(
             payloads[:, None, :],
             [gradient.shape for gradient in gradients],

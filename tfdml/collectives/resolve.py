@@ -10,10 +10,12 @@ from typing import Any
 import tensorflow as tf
 
 from tfdml import compression as codecs
+from tfdml.collectives import raw
 from tfdml.collectives.compressed import CompressedExchange
 from tfdml.collectives.dense import DEFAULT_BUCKET_BYTES, DenseExchange
 from tfdml.collectives.dgc import Dgc, DgcExchange
 from tfdml.collectives.exchange import Exchange
+from tfdml.collectives.hierarchical import Hierarchical
 from tfdml.collectives.one_shot import OneShot
 from tfdml.collectives.phases import PhasedExchange
 from tfdml.collectives.powersgd import PowerSgd
@@ -34,7 +36,7 @@ CODECS: dict[str, Callable[..., Codec]] = {
     "randomk": codecs.RandomK,
 }
 COMPRESSION_NAMES = ("none", *CODECS, "powersgd", "dgc")
-EXCHANGE_NAMES = ("auto", "one_shot", "two_phase")
+EXCHANGE_NAMES = ("auto", "one_shot", "two_phase", "hierarchical")
 
 # A bucket of this size is small enough that encoding one hides behind the travel of another, and large enough that
 # the fixed cost of a collective does not show.
@@ -50,7 +52,8 @@ def resolve_exchange(
     Args:
         compression: None or "none"; a name; or a mapping with the key "name" and any of
             - the codec's own options, such as "density", "block_size" or "rank";
-            - "exchange": "one_shot", "two_phase", or "auto", which takes the one of fewer bytes;
+            - "exchange": "one_shot", "two_phase", "hierarchical", or "auto", which takes what sends the fewest
+              bytes between tasks;
             - "feedback": whether residuals are kept; the default is the codec's;
             - "start_step": gradients travel dense before it;
             - "rescale_residuals": see CompressedExchange.
@@ -105,20 +108,33 @@ def _scheme(name: str, options: dict[str, Any]) -> Scheme:
             f"`feedback` must be true or false, got {feedback!r}. Leave it out for the codec's default."
         )
     codec = _construct(CODECS[name], name, options, (*common, "exchange", "feedback"))
-    if kind == "two_phase" or (kind == "auto" and _fewer_bytes_in_two_phases(codec)):
-        return TwoPhase(codec, feedback)
-    return OneShot(codec, feedback)
+    tasks, local_replicas = _cluster()
+    if kind == "auto" and tasks > 1 and local_replicas > 1:
+        kind = "hierarchical"
+    if kind == "hierarchical":
+        return Hierarchical(_flat_scheme(codec, feedback, tasks))
+    if kind == "auto":
+        return _flat_scheme(codec, feedback, tasks * local_replicas)
+    return TwoPhase(codec, feedback) if kind == "two_phase" else OneShot(codec, feedback)
 
 
-def _fewer_bytes_in_two_phases(codec: Codec) -> bool:
-    """W - 1 payloads against 2 (W - 1) / W of them, for W replicas."""
-    if tf.distribute.get_strategy().num_replicas_in_sync <= 2:
-        return False
+def _flat_scheme(codec: Codec, feedback: bool | None, members: int) -> Scheme:
+    """Of W members each receives W - 1 payloads in one shot, or 2 (W - 1) / W of them in two phases."""
+    return (TwoPhase if members > 2 and _splits(codec) else OneShot)(codec, feedback)
+
+
+def _splits(codec: Codec) -> bool:
     try:
         codec.payload_words(1, chunks=2)
     except ConfigError:
         return False
     return True
+
+
+def _cluster() -> tuple[int, int]:
+    """Tasks, and replicas of each, of the strategy in whose scope this is called."""
+    local = raw.num_local_replicas()
+    return tf.distribute.get_strategy().num_replicas_in_sync // local, local
 
 
 def _dgc(options: dict[str, Any], dense: DenseExchange) -> Exchange:

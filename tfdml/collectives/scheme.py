@@ -9,17 +9,19 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
+from tfdml.collectives.raw import Group
 from tfdml.collectives.replica_state import ReplicaState
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """What all buckets of a step share. The same on all replicas but for `replica`.
+    """What all buckets of a step share. The same on all replicas but for `replica` and `group`.
 
     Attributes:
         step: int32 scalar.
         replica: int32 scalar, this replica's number among all.
-        num_replicas: how many there are.
+        num_replicas: how many there are in all.
+        group: the replicas that exchange payloads: all, or one of every task.
         commit: bool scalar: every gradient on every replica is finite, so state may change.
         initial: float32 scalar that sums start from: 0, or NaN without `commit`.
         residual_scale: float32 scalar that residuals are multiplied with before they are added.
@@ -28,6 +30,7 @@ class StepContext:
     step: tf.Tensor
     replica: tf.Tensor
     num_replicas: int
+    group: Group
     commit: tf.Tensor
     initial: tf.Tensor
     residual_scale: tf.Tensor

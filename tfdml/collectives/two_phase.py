@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfdml.collectives import raw
 from tfdml.collectives.feedback import ErrorFeedback
 from tfdml.collectives.replica_state import ReplicaState
 from tfdml.collectives.scheme import StepContext
@@ -49,17 +48,17 @@ class TwoPhase:
     ) -> list[tf.Tensor]:
         shapes = [gradient.shape for gradient in gradients]
         elements = sum(shape.num_elements() for shape in shapes)
-        chunk_elements = self.codec.chunk_elements(elements, context.num_replicas)
+        chunk_elements = self.codec.chunk_elements(elements, context.group.size)
         words = self.feedback.encode(
-            gradients, variables, context, bucket, chunks=context.num_replicas
+            gradients, variables, context, bucket, chunks=context.group.size
         )
-        received = raw.all_to_all(words)
+        received = context.group.all_to_all(words)
         (chunk,) = self.codec.decode_sum(
             received[:, None, :], [tf.TensorShape([chunk_elements])], initial=context.initial
         )
-        offset = tf.cast(context.replica, tf.int64) * chunk_elements
+        offset = tf.cast(context.group.rank, tf.int64) * chunk_elements
         again = self.feedback.encode_again(chunk, variables, offset, context, bucket)
-        payload = raw.all_gather(again)
+        payload = context.group.all_gather(again)
         return self.codec.decode_sum(payload[None, :, :], shapes, initial=context.initial)
 
     def wire_bytes(self, shapes: Sequence[Sequence[int]], num_replicas: int) -> int:
