@@ -51,7 +51,6 @@ def values(rows) -> dict:
 
 
 BEST = "TF float32, best of 1, 4, 16 packs"
-HOOKS = "DDP, best of its fp16 and PowerSGD hooks"
 
 
 def test_ratios_are_of_medians_and_to_the_best_of_each_side():
@@ -59,8 +58,9 @@ def test_ratios_are_of_medians_and_to_the_best_of_each_side():
     assert rows["2 workers, 1gbit: int8", "ms", ""].value == pytest.approx(40)
     int8 = rows["2 workers, 1gbit: int8", "ratio", BEST]
     assert int8.value == pytest.approx(0.4) and (int8.floor, int8.target) == (0.4, 0.3)
-    int4 = rows["2 workers, 1gbit: int4", "ratio", HOOKS]
-    assert int4.value == pytest.approx(0.5) and int4.floor == 1.0
+    for hook, value in (("fp16 hook", 0.25), ("PowerSGD r1", 0.5), ("PowerSGD r4", 0.4)):
+        int4 = rows["2 workers, 1gbit: int4", "ratio", f"DDP {hook}"]
+        assert int4.value == pytest.approx(value) and int4.floor == 1.0
     assert {row.better for row in rows.values()} == {"lower"}
     assert ("2 workers, 1gbit: TF float32, 1 pack", "ratio", BEST) not in rows
 
@@ -69,7 +69,7 @@ def test_what_did_not_run_has_a_reason_and_no_figure():
     rows = values(exchange.rows_of(measured(2, "1gbit")))
     assert rows["2 workers, 1gbit: topk", "ms", "not there"].value is None
     assert rows["2 workers, 1gbit: topk", "ratio", BEST].value is None
-    assert rows["2 workers, 1gbit: powersgd", "ratio", HOOKS].value is None
+    assert rows["2 workers, 1gbit: powersgd", "ratio", "DDP fp16 hook"].value is None
 
 
 def test_bounds_belong_to_two_workers_at_1_gbit():
