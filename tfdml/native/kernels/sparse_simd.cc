@@ -4,7 +4,9 @@
 
 #include <cstring>
 
-#if defined(__x86_64__)
+// A test defines TFDML_PORTABLE, to run the other loops on any machine.
+#if defined(__x86_64__) && !defined(TFDML_PORTABLE)
+#define TFDML_SPARSE_AVX2
 #include <immintrin.h>
 #define TFDML_AVX2 __attribute__((target("avx2")))
 #endif
@@ -19,7 +21,7 @@ struct Given {
   const float* v;
 
   TFDML_INLINE float Make(int64_t i) const { return v[i]; }
-#if defined(__x86_64__)
+#if defined(TFDML_SPARSE_AVX2)
   TFDML_AVX2 TFDML_INLINE __m256 Make8(int64_t i) const { return _mm256_loadu_ps(v + i); }
 #endif
 };
@@ -30,7 +32,7 @@ struct Scaled {
   float* __restrict residual;
 
   TFDML_INLINE float Make(int64_t i) const { return residual[i] = values[i] + scale * residual[i]; }
-#if defined(__x86_64__)
+#if defined(TFDML_SPARSE_AVX2)
   TFDML_AVX2 TFDML_INLINE __m256 Make8(int64_t i) const {
     const __m256 old = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_loadu_ps(residual + i));
     const __m256 v = _mm256_add_ps(_mm256_loadu_ps(values + i), old);
@@ -50,7 +52,7 @@ struct Accumulated {
     velocity[i] = momentum * velocity[i] + values[i];
     return residual[i] = residual[i] + velocity[i];
   }
-#if defined(__x86_64__)
+#if defined(TFDML_SPARSE_AVX2)
   TFDML_AVX2 TFDML_INLINE __m256 Make8(int64_t i) const {
     const __m256 old = _mm256_mul_ps(_mm256_set1_ps(momentum), _mm256_loadu_ps(velocity + i));
     const __m256 u = _mm256_add_ps(old, _mm256_loadu_ps(values + i));
@@ -76,7 +78,7 @@ TFDML_INLINE int64_t FindPortable(const Maker& maker, int64_t begin, int64_t end
   return size;
 }
 
-#if defined(__x86_64__)
+#if defined(TFDML_SPARSE_AVX2)
 // All bits of the elements whose magnitude is above `below`.
 TFDML_AVX2 TFDML_INLINE __m256i Above(__m256 v, __m256i below) {
   return _mm256_cmpgt_epi32(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7fffffff)), below);
@@ -159,7 +161,7 @@ bool HasAvx2() {
 
 template <typename Maker>
 int64_t Find(Maker maker, int64_t count, Filter filter) {
-#if defined(__x86_64__)
+#if defined(TFDML_SPARSE_AVX2)
   if (HasAvx2()) return FindAvx2(maker, count, filter);
 #endif
   return FindPortable(maker, 0, count, filter);
@@ -168,7 +170,7 @@ int64_t Find(Maker maker, int64_t count, Filter filter) {
 }  // namespace
 
 void AddScaled(const float* values, float scale, float* residual, int64_t count) {
-#if defined(__x86_64__)
+#if defined(TFDML_SPARSE_AVX2)
   if (HasAvx2()) return AddScaledAvx2(values, scale, residual, count);
 #endif
   for (int64_t i = 0; i < count; ++i) residual[i] = values[i] + scale * residual[i];
