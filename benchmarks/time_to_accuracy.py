@@ -162,7 +162,10 @@ def rows_of(runs: dict[str, list[Run]]) -> list[Row]:
         name = f"{codec}: times sooner at the target"
         rows += [
             Row(
-                f"{codec}: accuracy at the end", statistics.median(points), "points", baseline=DENSE
+                f"{codec}: accuracy at the end",
+                round(statistics.median(points), 3),
+                "points",
+                baseline=DENSE,
             ),
             Row(name, median(sooner), "ratio", "higher", floor, target, DENSE),
         ]
