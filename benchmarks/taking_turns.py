@@ -155,9 +155,9 @@ class Program:
             with contextlib.suppress(BrokenPipeError):  # that there is no answer tells more
                 orders.write(json.dumps(order) + "\n")
                 orders.flush()
-        return self._answers(self._limit_seconds)
+        return self._answers(self._limit_seconds, order["side"])
 
-    def _answers(self, limit_seconds: float) -> list[dict[str, Any]]:
+    def _answers(self, limit_seconds: float, side: str = "start") -> list[dict[str, Any]]:
         deadline = time.monotonic() + limit_seconds
         answers = []
         for index, reply in enumerate(self._replies):
@@ -167,7 +167,9 @@ class Program:
             line = reply.readline() if readable else ""
             if not line:
                 how = "ended" if readable else f"did not answer within {limit_seconds:g} seconds"
-                raise RuntimeError(f"{self._name}, worker {index}, {how}:\n{self._last_words()}")
+                raise RuntimeError(
+                    f"{self._name}, {side}: worker {index} {how}:\n{self._last_words()}"
+                )
             answers.append(json.loads(line))
         return answers
 

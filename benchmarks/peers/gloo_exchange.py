@@ -24,6 +24,11 @@ from torch.distributed.algorithms.ddp_comm_hooks import powerSGD_hook as powersg
 FIRST_POWERSGD_STEP = 2
 STEPS_TO_LOOK = 4
 
+# The hook waits in the threads that would have to carry out what it waits for.
+SEVERAL_BUCKETS = (
+    "PyTorch's PowerSGD hook hangs over gloo with several buckets (pytorch issue 48478)"
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -43,10 +48,15 @@ def main() -> None:
             exact,
             lambda model: model.register_comm_hook(None, default_hooks.fp16_compress_hook),
         ),
-        "DDP PowerSGD r1": ddp(mine, exact, powersgd_hook(1)),
-        "DDP PowerSGD r4": ddp(mine, exact, powersgd_hook(4)),
     }
-    serve(sides)
+    skipped = {}
+    for rank in (1, 4):
+        name = f"DDP PowerSGD r{rank}"
+        if len(mine) == 1:
+            sides[name] = ddp(mine, exact, powersgd_hook(rank))
+        else:
+            skipped[name] = SEVERAL_BUCKETS
+    serve(sides, skipped)
     os._exit(0)  # the library's own end aborts now and then
 
 

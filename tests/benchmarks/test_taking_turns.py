@@ -88,10 +88,10 @@ def test_workers_that_hold_different_bits_are_an_error(program):
 
 
 def test_a_process_that_ends_is_named_with_its_last_words(program):
-    with pytest.raises(RuntimeError, match=r"worker 0, ended:\n(.|\n)*worker 0 had enough"):
+    with pytest.raises(RuntimeError, match=r"dies: worker 0 ended:\n(.|\n)*worker 0 had enough"):
         program.findings("dies")
 
 
 def test_a_process_that_does_not_answer_is_not_waited_for_for_ever(program):
-    with pytest.raises(RuntimeError, match="worker 0, did not answer within 2 seconds"):
+    with pytest.raises(RuntimeError, match="hangs: worker 0 did not answer within 2 seconds"):
         program.findings("hangs")
