@@ -215,7 +215,7 @@ class BlockEncodeOp : public OpKernel {
       return Invalid("`seed` must have shape [2], got ", tensor->shape().DebugString());
     }
     const int32* words = tensor->flat<int32>().data();
-    *seed = {static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[1])};
+    *seed = BlockSeed::Mix(static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[1]));
     return absl::OkStatus();
   }
 

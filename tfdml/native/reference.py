@@ -104,7 +104,12 @@ def all_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 def uniform(index: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """float32 in [0, 1) from a hash of `index` (uint32) and `seed` (int32 [2]): the same on every machine."""
     seed = tf.bitcast(seed, tf.uint32)
-    h = _lowbias32(tf.bitwise.bitwise_xor(_lowbias32(index + seed[0]), seed[1]))
+    odd = tf.constant(0x9E3779B9, tf.uint32)  # Any odd number that is far from all positions.
+    # Both words depend on the first: of seeds that count steps, one must not give the numbers of the next,
+    # moved by a place. The second is hashed once more than positions are, else some would meet their own hash.
+    first = _lowbias32(seed[0] + odd)
+    second = _lowbias32(_lowbias32(tf.bitwise.bitwise_xor(first, seed[1])) + odd)
+    h = _lowbias32(tf.bitwise.bitwise_xor(_lowbias32(index + first), second))
     return tf.cast(tf.bitcast(_shift_right(h, 8), tf.int32), tf.float32) * 2.0**-24
 
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "block_codecs.h"
 #include "block_kernels.h"
 
 namespace tfdml {
@@ -86,6 +87,13 @@ void ForEachTile(const Tiling& tiling, const BlockFormat& format, const Parallel
 }
 
 }  // namespace
+
+BlockSeed BlockSeed::Mix(uint32_t first, uint32_t second) {
+  constexpr uint32_t kOdd = 0x9e3779b9;  // Any odd number, large enough that no position is near it.
+  const uint32_t mixed = LowBias32(first + kOdd);
+  // Hashed once more than the positions are, else some of them would meet their own hash.
+  return {mixed, LowBias32(LowBias32(mixed ^ second) + kOdd)};
+}
 
 bool IsSupported(const BlockFormat& format) {
   const int64_t block = format.block;

@@ -37,7 +37,11 @@ struct BlockFormat {
 // Whether there are kernels for it.
 bool IsSupported(const BlockFormat& format);
 
+// What the random numbers depend on, besides the position. Both words depend on the first word of the op's seed:
+// of seeds that count steps, one must not give the numbers of the next, moved by a place.
 struct BlockSeed {
+  static BlockSeed Mix(uint32_t first, uint32_t second);
+
   uint32_t first, second;
 };
 
