@@ -42,7 +42,7 @@ def test_options_reach_the_codec() -> None:
         ("top_k", "`compression` must be one of none, fp16, .*, got 'top_k'. Did you mean 'topk'?"),
         (3, "`compression` must be a name or a mapping with the key 'name', got 3."),
         ({"density": 0.1}, "`compression` must be a name or a mapping"),
-        ({"name": "topk", "density": 0.0}, "`density` of topk must be above 0 and at most 1, got 0.0."),
+        ({"name": "topk", "density": 0.0}, "`density` of topk must be above 0 and at most 1, got 0.0. 0.01 sends"),
         ({"name": "topk", "densty": 0.1}, "compression 'topk' has only .*, got 'densty'. Did you mean 'density'?"),
         ({"name": "none", "density": 0.1}, "compression 'none' has no options, got 'density'."),
         ({"name": "powersgd", "rank": 0}, "`rank` must be a whole number of at least 1, got 0."),

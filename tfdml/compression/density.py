@@ -16,7 +16,7 @@ def check_density(name: str, density: float) -> None:
     if isinstance(density, bool) or not isinstance(density, int | float) or not 0 < density <= 1:
         raise ConfigError(
             f"`density` of {name} must be above 0 and at most 1, got {density!r}. "
-            "The default, 0.01, sends one value in a hundred."
+            "0.01 sends one value in a hundred."
         )
 
 

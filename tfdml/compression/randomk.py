@@ -24,7 +24,8 @@ class RandomK:
     same seed, so that the same positions are summed.
 
     Args:
-        density: part of the values that is sent, above 0 and at most 1.
+        density: part of the values that is sent, above 0 and at most 1. Random values say less than the largest,
+            so more of them are needed than of topk.
         unbiased: multiply each value by the width of its part, so that decoding gives the values on average.
             It is meant for use without error feedback, which needs the values as they are.
     """
@@ -32,7 +33,7 @@ class RandomK:
     name = "randomk"
     shared_seed = True
 
-    def __init__(self, density: float = 0.01, unbiased: bool = False):
+    def __init__(self, density: float = 0.05, unbiased: bool = False):
         check_density(self.name, density)
         self.density = density
         self.unbiased = unbiased
