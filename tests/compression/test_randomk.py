@@ -33,10 +33,12 @@ def lowbias32(x: int) -> int:
 def positions(size: int, k: int, seed: tf.Tensor = SEED) -> np.ndarray:
     """Where randomk should look, by the formula."""
     s0, s1 = (int(word) % 2**32 for word in seed)
+    first = lowbias32((s0 + 0x9E3779B9) % 2**32)
+    second = lowbias32((lowbias32(first ^ s1) + 0x9E3779B9) % 2**32)
     result = []
     for j in range(k):
         low, high = j * size // k, (j + 1) * size // k
-        result.append(low + lowbias32(lowbias32((j + s0) % 2**32) ^ s1) % (high - low))
+        result.append(low + lowbias32(lowbias32((j + first) % 2**32) ^ second) % (high - low))
     return np.array(result, "i8")
 
 
@@ -82,6 +84,11 @@ def test_every_position_is_as_likely_as_any_other():
     parts = np.diff([j * 33 // 7 for j in range(8)])
     expected = 1000 / np.repeat(parts, parts)
     assert (np.abs(hits - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_the_positions_of_a_step_are_not_those_of_the_next_moved_by_a_part():
+    offsets = [positions(100_000, 1000, tf.constant([step, 0])) % 100 for step in (5, 6)]
+    assert (offsets[0][1:] == offsets[1][:-1]).sum() < 40
 
 
 def test_no_indices_travel():

@@ -141,10 +141,19 @@ def _strata(num_elements: int, k: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.T
     """Positions, int32 [k], and the widths of the parts from which they were drawn."""
     bounds = tf.range(k + 1, dtype=tf.int64) * num_elements // max(k, 1)
     width = tf.cast(bounds[1:] - bounds[:-1], tf.uint32)
-    s0, s1 = tf.unstack(tf.bitcast(seed, tf.uint32))
-    drawn = _lowbias32(_lowbias32(tf.cast(tf.range(k), tf.uint32) + s0) ^ s1) % width
+    drawn = _hashes(k, tf.bitcast(seed, tf.uint32)) % width
     index = tf.cast(bounds[:-1], tf.int32) + tf.cast(drawn, tf.int32)
     return index, tf.cast(width, tf.int32)
+
+
+def _hashes(k: int, seed: tf.Tensor) -> tf.Tensor:
+    """uint32 [k] from a seed, uint32 [2]."""
+    odd = tf.constant(0x9E3779B9, tf.uint32)  # Any odd number that is far from all positions.
+    # Both words depend on the first: of seeds that count steps, one must not give the numbers of the next,
+    # moved by a place. The second is hashed once more than places are, else some would meet their own hash.
+    first = _lowbias32(seed[0] + odd)
+    second = _lowbias32(_lowbias32(first ^ seed[1]) + odd)
+    return _lowbias32(_lowbias32(tf.cast(tf.range(k), tf.uint32) + first) ^ second)
 
 
 def _lowbias32(x: tf.Tensor) -> tf.Tensor:

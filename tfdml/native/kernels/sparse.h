@@ -19,6 +19,14 @@ struct Seed {
   uint32_t s0, s1;
 };
 
+// A seed as the hash of positions needs it: both words depend on the first, because of seeds that count steps, one
+// must not give the positions of the next, moved by a part.
+struct MixedSeed {
+  explicit MixedSeed(Seed seed);
+
+  uint32_t first, second;
+};
+
 // Writes the k values of the largest magnitude, the earlier of equal ones, as 2k words. Zeros and subnormal
 // numbers are not selected: where too few others are there, entries of index 0 and value 0 come first.
 void TopK(const VectorView<const float>& values, int64_t k, const ParallelFor& parallel, int32_t* words);
@@ -37,7 +45,7 @@ void TopKMomentum(const VectorView<const float>& values, const VectorView<float>
 inline int64_t PartBegin(int64_t size, int64_t k, int64_t j) { return j * size / k; }
 
 // A position in part j.
-int32_t RandomPosition(int64_t size, int64_t k, int64_t j, Seed seed);
+int32_t RandomPosition(int64_t size, int64_t k, int64_t j, const MixedSeed& seed);
 
 // One position in each of the k parts, ascending.
 std::vector<int32_t> RandomPositions(int64_t size, int64_t k, Seed seed, const ParallelFor& parallel);

@@ -32,16 +32,24 @@ float Sent(float v, bool scaled, int64_t size, int64_t k, int64_t j) {
 
 }  // namespace
 
-int32_t RandomPosition(int64_t size, int64_t k, int64_t j, Seed seed) {
+MixedSeed::MixedSeed(Seed seed) {
+  constexpr uint32_t kOdd = 0x9e3779b9;  // Any odd number that is far from all positions.
+  first = Lowbias32(seed.s0 + kOdd);
+  // Hashed once more than positions are, else some would meet their own hash.
+  second = Lowbias32(Lowbias32(first ^ seed.s1) + kOdd);
+}
+
+int32_t RandomPosition(int64_t size, int64_t k, int64_t j, const MixedSeed& seed) {
   const int64_t low = PartBegin(size, k, j), high = PartBegin(size, k, j + 1);
-  const uint32_t hash = Lowbias32(Lowbias32(static_cast<uint32_t>(j) + seed.s0) ^ seed.s1);
+  const uint32_t hash = Lowbias32(Lowbias32(static_cast<uint32_t>(j) + seed.first) ^ seed.second);
   return static_cast<int32_t>(low + hash % static_cast<uint32_t>(high - low));
 }
 
 std::vector<int32_t> RandomPositions(int64_t size, int64_t k, Seed seed, const ParallelFor& parallel) {
+  const MixedSeed mixed(seed);
   std::vector<int32_t> positions(k);
   parallel(k, kPositionCost, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; ++j) positions[j] = RandomPosition(size, k, j, seed);
+    for (int64_t j = begin; j < end; ++j) positions[j] = RandomPosition(size, k, j, mixed);
   });
   return positions;
 }
@@ -49,10 +57,11 @@ std::vector<int32_t> RandomPositions(int64_t size, int64_t k, Seed seed, const P
 void RandomK(const VectorView<const float>& values, int64_t k, Seed seed, bool scaled,
              const ParallelFor& parallel, int32_t* words) {
   WriteSeed(seed, words);
+  const MixedSeed mixed(seed);
   const int64_t size = values.size();
   parallel(k, 2 * kPositionCost, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j) {
-      const float v = *values.Tile(RandomPosition(size, k, j, seed), 1, nullptr);
+      const float v = *values.Tile(RandomPosition(size, k, j, mixed), 1, nullptr);
       const float sent = Sent(v, scaled, size, k, j);
       std::memcpy(words + 2 + j, &sent, sizeof(sent));
     }

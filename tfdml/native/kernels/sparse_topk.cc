@@ -107,10 +107,11 @@ class Threshold {
     const int64_t sampled = std::min(size, kSample);
     const double mean = static_cast<double>(sampled) * k / size;
     rank_ = sampled == size ? k : static_cast<int64_t>(std::ceil(mean + 3 * std::sqrt(mean))) + 1;
+    const MixedSeed seed(Seed{0, 0});
     sample_.resize(sampled);
     parallel(sampled, kPeekCost, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        sample_[i] = Magnitude(Bits(source.Peek(RandomPosition(size, sampled, i, {0, 0}))));
+        sample_[i] = Magnitude(Bits(source.Peek(RandomPosition(size, sampled, i, seed))));
       }
     });
     Find();
