@@ -24,7 +24,7 @@ class TernGrad(BlockCodec):
     feedback = False
 
     def __init__(self, clip: float | None = 2.5, block_size: int = 2048):
-        if clip is not None and not clip >= 1.0:
+        if clip is not None and not (isinstance(clip, (int, float)) and clip >= 1):
             raise ConfigError(
                 f"`clip` of terngrad must be at least 1 standard deviation, or None, got {clip!r}. "
                 "The default is 2.5."
