@@ -66,7 +66,7 @@ def test_values_at_the_positions_of_the_seed_come_back(size, density):
 
 def test_golden_payload():
     words = RandomK(0.5).encode([tf.constant([1.0, 2.0]), tf.constant([[4.0, 8.0]])], seed=SEED)
-    expected = np.array([7, -2], "<i4").tobytes() + np.array([1.0, 8.0], "<f4").tobytes()
+    expected = np.array([7, -2], "<i4").tobytes() + np.array([1.0, 4.0], "<f4").tobytes()
     assert words.numpy().tobytes() == expected
 
 
@@ -96,7 +96,7 @@ def test_no_indices_travel():
 
 
 def test_feedback_keeps_exactly_what_was_not_sent():
-    codec, x, old = RandomK(), normal(5000), normal(5000, seed=1)
+    codec, x, old = RandomK(0.01), normal(5000), normal(5000, seed=1)
     parts = [x[:2000].reshape(40, 50), x[2000:]]
     residuals = [tf.Variable(old[:2000].reshape(40, 50)), tf.Variable(old[2000:])]
     words = codec.encode_feedback(
@@ -152,7 +152,7 @@ def test_a_density_that_is_no_part_is_refused(density):
 
 
 def test_chunks_are_refused():
-    codec, x = RandomK(), tf.constant(normal(10))
+    codec, x = RandomK(0.01), tf.constant(normal(10))
     residual = tf.Variable(x)
     with pytest.raises(
         ConfigError, match=r"randomk has no two-phase form.* Use the one_shot exchange"
