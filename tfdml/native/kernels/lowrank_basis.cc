@@ -13,13 +13,12 @@ constexpr double kDependent = 1e-10;
 
 // The sum of a[i] * b[i], by halves: the first half plus the second, until one is left. `scratch` has room for half
 // as many as the smallest power of two that is not below `size`; beyond `size` there are zeros.
-double Dot(const double* a, const double* b, int64_t size, double* scratch) {
+double Dot(const double* a, const double* b, int64_t size, double* __restrict scratch) {
   int64_t half = 1;
   while (2 * half < size) half *= 2;
-  for (int64_t i = 0; i < half; ++i) {
-    const double first = i < size ? a[i] * b[i] : 0.0;
-    scratch[i] = first + (i + half < size ? a[i + half] * b[i + half] : 0.0);
-  }
+  const int64_t present = std::max<int64_t>(size - half, 0);
+  for (int64_t i = 0; i < present; ++i) scratch[i] = a[i] * b[i] + a[i + half] * b[i + half];
+  for (int64_t i = present; i < half; ++i) scratch[i] = i < size ? a[i] * b[i] + 0.0 : 0.0;
   while (half > 1) {
     half /= 2;
     for (int64_t i = 0; i < half; ++i) scratch[i] += scratch[i + half];
