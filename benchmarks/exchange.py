@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compressions import from_the_first_step
 from linkbench import Link, bits_per_second, check_link
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -183,7 +184,7 @@ def measure(
 def tensorflow(
     link: Link, flags: argparse.Namespace, cores: list[int], shapes: str, workers: int
 ) -> Program:
-    specs: dict[str, Any] = {name: name for name in flags.codecs}
+    specs: dict[str, Any] = {name: from_the_first_step(name) for name in flags.codecs}
     if workers > 2 and "int8" in specs:
         specs[ONE_SHOT] = {"name": "int8", "exchange": "one_shot"}
         specs[TWO_PHASE] = {"name": "int8", "exchange": "two_phase"}

@@ -12,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 
 import ctypes
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from table import Row, parse_flags, report
 
 from tfdml import compression
 from tfdml.compression.block import BlockCodec
-from tfdml.native import functions_block, loader, reference
+from tfdml.native import functions_block, functions_sparse, loader, reference, reference_sparse
 
 ELEMENTS = 4_000_000
 SETS = 4
@@ -34,6 +35,7 @@ BOUNDS = {
     "int8: encode with feedback": (0.5, 0.7),
     "int4: encode with feedback": (0.5, 0.7),
 }
+OVER_TENSORFLOW = {"topk: selection": 10.0}
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,40 @@ def _of_codec(name: str, codec: BlockCodec, data: Data) -> Iterator[Kernel]:
         yield Kernel(f"{name}: {what}", num_bytes, function(functions_block), function(reference))
 
 
+def sparse_kernels(data: Data) -> Iterator[Kernel]:
+    """At the density of 1%; selection is compared with `tf.math.top_k` of the magnitudes."""
+    vector, k = 4 * data.elements, data.elements // 100
+    settings = {"commit": data.commit, "residual_scale": data.residual_scale}
+    shapes = [data.values[0].shape]
+    payloads = [tf.stack([functions_sparse.topk([x], k)] * PAYLOADS) for x in data.values]
+
+    def feedback(functions: ModuleType) -> Callable[[int], tf.Tensor]:
+        return lambda i: functions.topk_feedback(
+            [data.values[i]], [data.residuals[i]], k, **settings
+        )[0, :1]
+
+    def random(functions: ModuleType) -> Callable[[int], tf.Tensor]:
+        return lambda i: functions.randomk_feedback(
+            [data.values[i]], [data.residuals[i]], k, seed=data.seed, unbiased=False, **settings
+        )[0, :1]
+
+    def add(functions: ModuleType) -> Callable[[int], tf.Tensor]:
+        return lambda i: functions.sum_indexed(payloads[i], shapes, initial=data.initial)[0][:1]
+
+    yield Kernel(
+        "topk: selection",
+        vector + 8 * k,
+        lambda i: functions_sparse.topk([data.values[i]], k)[0, :1],
+        lambda i: tf.math.top_k(tf.abs(data.values[i]), k, sorted=False).indices[:1],
+    )
+    for name, num_bytes, function in (
+        ("topk: encode with feedback", 3 * vector + 8 * k, feedback),
+        (f"topk: decode and add {PAYLOADS}", PAYLOADS * 8 * k + vector, add),
+        ("randomk: encode with feedback", 3 * vector + 4 * k, random),
+    ):
+        yield Kernel(name, num_bytes, function(functions_sparse), function(reference_sparse))
+
+
 class Memcpy:
     """Copies that read and write a number of bytes in all: half of them each."""
 
@@ -154,7 +190,15 @@ def measure(kernel: Kernel, memcpy: Memcpy, rounds: int) -> list[Row]:
         Row(
             kernel.name, statistics.median(over_memcpy), "ratio", "higher", floor, target, "memcpy"
         ),
-        Row(kernel.name, statistics.median(over_plain), "ratio", "higher", 1.0, None, "TensorFlow"),
+        Row(
+            kernel.name,
+            statistics.median(over_plain),
+            "ratio",
+            "higher",
+            OVER_TENSORFLOW.get(kernel.name, 1.0),
+            None,
+            "TensorFlow",
+        ),
     ]
 
 
@@ -176,7 +220,7 @@ def main() -> None:
     data = Data(ELEMENTS)
     memcpy = Memcpy(4 * 4 * ELEMENTS)
     rows = []
-    for kernel in block_kernels(data):
+    for kernel in itertools.chain(block_kernels(data), sparse_kernels(data)):
         rows += measure(kernel, memcpy, rounds=3 if flags.quick else 11)
     report("Native kernels, 16 MB, one thread", rows, flags.json)
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from compressions import from_the_first_step
 from exchange_worker import native_or_reference, received_bytes
 from sklearn.datasets import load_digits
 from taking_turns import Side, serve
@@ -86,7 +87,8 @@ def build_model(codec: str) -> keras.Model:
     momentum = 0.0 if codec == "dgc" else MOMENTUM
     model.compile(
         tfdml.optimizers.DistributedOptimizer(
-            keras.optimizers.SGD(LEARNING_RATE, momentum=momentum), compression=codec
+            keras.optimizers.SGD(LEARNING_RATE, momentum=momentum),
+            compression=from_the_first_step(codec),
         ),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],

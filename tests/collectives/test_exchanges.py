@@ -16,8 +16,8 @@ SPECS: list[Any] = [
     "none",
     {"name": "identity", "exchange": "one_shot"},
     {"name": "identity", "exchange": "two_phase"},
-    *({"name": name, "exchange": "one_shot"} for name in ONE_SHOT),
-    *({"name": name, "exchange": "two_phase"} for name in TWO_PHASE),
+    *({"name": name, "exchange": "one_shot", "start_step": 0} for name in ONE_SHOT),
+    *({"name": name, "exchange": "two_phase", "start_step": 0} for name in TWO_PHASE),
     {"name": "int8", "exchange": "two_phase", "rounding": "stochastic", "feedback": True},
     {"name": "int8", "start_step": 20},
     {"name": "int8", "exchange": "hierarchical"},
@@ -37,7 +37,11 @@ def name_of(spec: Any) -> str:
 
 
 def label(spec: Any) -> str:
-    return spec if isinstance(spec, str) else "-".join(str(value) for value in spec.values())
+    return (
+        spec
+        if isinstance(spec, str)
+        else "-".join(str(value) for value in spec.values() if value != 0)
+    )
 
 
 CLUSTERS = {

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def train(
-    directory: str, die_in_epoch: int | None = None, compression: str | None = None
+    directory: str, die_in_epoch: int | None = None, compression: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Four epochs with Dropout and Adam; worker 1 kills itself in the middle of an epoch if asked."""
     import keras

@@ -13,6 +13,8 @@ from tfdml.checkpoint import Checkpointer, Position
 from tfdml.errors import ConfigError
 from tfdml.testing import WorkerError, run_workers, start_workers
 
+TOPK = {"name": "topk", "start_step": 0}
+
 
 def test_a_killed_job_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
     undisturbed = run_workers(train, 2, (str(tmp_path / "a"),))
@@ -33,17 +35,17 @@ def test_a_killed_job_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
 
 
 def test_residuals_go_on_where_they_were(tmp_path):
-    undisturbed = run_workers(train, 2, (str(tmp_path / "a"), None, "topk"))
+    undisturbed = run_workers(train, 2, (str(tmp_path / "a"), None, TOPK))
     history = undisturbed[0]["history"]
     assert history == undisturbed[1]["history"]
     assert history["residual_norm"][0] > 0 and history["compression_ratio"][0] > 2
     folder = tmp_path / "b"
     with (
-        start_workers(train, 2, (str(folder), 2, "topk"), timeout_seconds=100) as workers,
+        start_workers(train, 2, (str(folder), 2, TOPK), timeout_seconds=100) as workers,
         pytest.raises(WorkerError, match="worker 1 failed first"),
     ):
         workers.wait_for(1)
-    restarted = run_workers(train, 2, (str(folder), None, "topk"))
+    restarted = run_workers(train, 2, (str(folder), None, TOPK))
     assert restarted[0]["epochs"] == [2, 3]
     assert restarted[0]["hash"] == undisturbed[0]["hash"] == restarted[1]["hash"]
     names = sorted(path.suffix for path in folder.iterdir())
@@ -51,7 +53,7 @@ def test_residuals_go_on_where_they_were(tmp_path):
 
 
 def test_three_workers_take_over_the_residuals_of_two(tmp_path):
-    run_workers(train, 2, (str(tmp_path), None, "topk"))
+    run_workers(train, 2, (str(tmp_path), None, TOPK))
     parts = [dict(np.load(path)) for path in sorted(tmp_path.glob("snapshot-*20.task*.npz"))]
     (key,) = [key for key in parts[0] if key.endswith("residual")]
     result = run_workers(load_parts, 3, (parts,))

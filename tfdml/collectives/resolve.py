@@ -43,6 +43,10 @@ EXCHANGE_NAMES = ("auto", "one_shot", "two_phase", "hierarchical")
 _COMPRESSED_BUCKET_BYTES = 8 * 2**20
 _EVERYTHING = 2**62
 
+# Most of a gradient waits in the residuals of these. At first gradients change so fast that what has waited is wrong
+# by the time it is applied (benchmarks/quality.py); PyTorch's PowerSGD hook begins at step 1,000 by default.
+_WARM_UP_STEPS = {"topk": 100, "randomk": 100, "signsgd": 100}
+
 
 def resolve_exchange(
     compression: str | Mapping[str, Any] | None, bucket_bytes: int = DEFAULT_BUCKET_BYTES
@@ -55,7 +59,7 @@ def resolve_exchange(
             - "exchange": "one_shot", "two_phase", "hierarchical", or "auto", which takes what sends the fewest
               bytes between tasks;
             - "feedback": whether residuals are kept; the default is the codec's;
-            - "start_step": gradients travel dense before it;
+            - "start_step": gradients travel dense before it; 100 for topk, randomk and signsgd by default, else 0;
             - "rescale_residuals": see CompressedExchange.
         bucket_bytes: upper limit of one collective, in bytes of gradients.
 
@@ -80,11 +84,11 @@ def resolve_exchange(
         return dense
     if name == "dgc":
         return _dgc(options, dense)
-    start_step = options.pop("start_step", 0)
+    start_step = options.pop("start_step", _WARM_UP_STEPS.get(name, 0))
     if not isinstance(start_step, int) or start_step < 0:
         raise ConfigError(
             f"`start_step` must be a whole number of at least 0, got {start_step!r}. "
-            "Leave it out to compress from the first step on."
+            "0 compresses from the first step on."
         )
     rescale = options.pop("rescale_residuals", False)
     exchange: Exchange = CompressedExchange(

@@ -34,9 +34,7 @@ class Codec(Protocol):
     def payload_words(self, num_elements: int, chunks: int = 1) -> int:
         """Number of int32 words of one chunk."""
 
-    def encode(
-        self, values: Sequence[tf.Tensor], *, seed: tf.Tensor, chunks: int = 1
-    ) -> tf.Tensor:
+    def encode(self, values: Sequence[tf.Tensor], *, seed: tf.Tensor, chunks: int = 1) -> tf.Tensor:
         """float32 tensors of static shapes -> int32 [chunks, payload_words]. `seed`: int32 [2], stateless.
 
         What a value that is not finite becomes is not specified: whoever calls has looked for them before.
