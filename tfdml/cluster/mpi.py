@@ -43,7 +43,7 @@ _LAUNCHERS = (
         ("MV2_COMM_WORLD_LOCAL_SIZE",),
     ),
     (
-        "Hydra",
+        "the MPI launcher",  # Hydra (MPICH, Intel MPI) or Cray's PALS.
         ("PMI_RANK",),
         ("PMI_SIZE",),
         ("MPI_LOCALRANKID", "PMI_LOCAL_RANK"),
