@@ -126,7 +126,10 @@ def plan_tasks(
         variables = {"KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"}
         if "TF_CPP_MIN_LOG_LEVEL" not in environ:
             variables["TF_CPP_MIN_LOG_LEVEL"] = "1"  # A dozen remarks a task; warnings stay.
-        if not cluster.is_local:
+        if cluster.is_local:
+            # Under Slurm, say, it would otherwise look for the tasks of the allocation.
+            variables["TFDML_CLUSTER"] = "local"
+        else:
             variables["TF_CONFIG"] = cluster.to_tf_config()
         if shares is not None:
             variables[gpus.VARIABLE] = ",".join(shares[index]) or "-1"
