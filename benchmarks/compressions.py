@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-WARM_UP = {"topk": "start_step", "randomk": "start_step", "signsgd": "start_step"} | {
-    "dgc": "warmup_steps"
+WARM_UP = {
+    **dict.fromkeys(("topk", "randomk", "signsgd", "powersgd"), "start_step"),
+    "dgc": "warmup_steps",
 }
 
 

@@ -21,7 +21,7 @@ SPECS: list[Any] = [
     {"name": "int8", "exchange": "two_phase", "rounding": "stochastic", "feedback": True},
     {"name": "int8", "start_step": 20},
     {"name": "int8", "exchange": "hierarchical"},
-    {"name": "powersgd", "rank": 2},
+    {"name": "powersgd", "rank": 2, "start_step": 0},
     {"name": "dgc", "density": 0.05, "momentum": 0.0, "warmup_steps": 8},
     "dgc",
 ]

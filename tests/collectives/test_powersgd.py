@@ -41,7 +41,9 @@ def _exchange(strategy: Any, *, low_rank: bool, in_loop: bool = False) -> dict[s
 
     state = ReplicaState()
     with strategy.scope():
-        sums = resolve_exchange({"name": "powersgd", "rank": RANK}, bucket_bytes=16 * 1024)
+        sums = resolve_exchange(
+            {"name": "powersgd", "rank": RANK, "start_step": 0}, bucket_bytes=16 * 1024
+        )
         variables = [keras.Variable(np.zeros(s, "f4"), name=f"v{i}") for i, s in enumerate(SHAPES)]
         sums.build(variables, state)
 

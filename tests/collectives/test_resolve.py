@@ -42,7 +42,7 @@ def test_options_reach_the_codec() -> None:
 
 def test_coarse_ones_travel_dense_at_first() -> None:
     variables = [keras.Variable(np.zeros([100, 100], "f4"))]
-    for name in ("topk", "randomk", "signsgd"):
+    for name in ("topk", "randomk", "signsgd", "powersgd"):
         early, late = (resolve_exchange(name).wire_bytes(variables, 2, step) for step in (99, 100))
         assert early == 40_000 > 2 * late
         assert resolve_exchange({"name": name, "start_step": 0}).wire_bytes(variables, 2, 0) == late

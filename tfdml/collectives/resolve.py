@@ -45,7 +45,7 @@ _EVERYTHING = 2**62
 
 # Most of a gradient waits in the residuals of these. At first gradients change so fast that what has waited is wrong
 # by the time it is applied (benchmarks/quality.py); PyTorch's PowerSGD hook begins at step 1,000 by default.
-_WARM_UP_STEPS = {"topk": 100, "randomk": 100, "signsgd": 100}
+_WARM_UP_STEPS = {"topk": 100, "randomk": 100, "signsgd": 100, "powersgd": 100}
 
 
 def resolve_exchange(
@@ -59,7 +59,8 @@ def resolve_exchange(
             - "exchange": "one_shot", "two_phase", "hierarchical", or "auto", which takes what sends the fewest
               bytes between tasks;
             - "feedback": whether residuals are kept; the default is the codec's;
-            - "start_step": gradients travel dense before it; 100 for topk, randomk and signsgd by default, else 0;
+            - "start_step": gradients travel dense before it; 100 by default for topk, randomk, signsgd and
+              powersgd, else 0;
             - "rescale_residuals": see CompressedExchange.
         bucket_bytes: upper limit of one collective, in bytes of gradients.
 
