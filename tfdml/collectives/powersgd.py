@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdml.collectives import raw
 from tfdml.collectives.feedback import RESIDUAL
 from tfdml.collectives.replica_state import ReplicaState
 from tfdml.collectives.scheme import StepContext
@@ -78,9 +77,9 @@ class PowerSgd:
             commit=commit,
             residual_scale=context.residual_scale,
         )
-        bases = lowrank.orthogonalise(raw.all_reduce(products), shapes, self.rank)
+        bases = lowrank.orthogonalise(context.group.all_reduce(products), shapes, self.rank)
         own = lowrank.back_project(bases, residuals, self.rank, commit=commit)
-        totals = raw.all_reduce(own)
+        totals = context.group.all_reduce(own)
         lowrank.keep_factors(totals, factors, shapes, self.rank, commit=commit)
         return lowrank.expand(bases, totals, shapes, self.rank, initial=context.initial)
 

@@ -83,11 +83,6 @@ def across_tasks() -> Group:
     return Group(size, tf.constant(_task()), _own_launcher("across", key, size))
 
 
-def all_reduce(value: tf.Tensor) -> tf.Tensor:
-    """The sum over all replicas."""
-    return everyone().all_reduce(value)
-
-
 def local_replica() -> int:
     """The number of this replica among those of its task; call in replica context."""
     return int(tf.distribute.get_replica_context()._replica_id)
