@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,17 @@ SPECS: list[Any] = [
 EXACT = ("none", "identity")
 # What an exchange without residuals loses is lost: its sums are right on average only.
 WITHOUT_RESIDUAL = ("fp16", "bf16", "qsgd", "terngrad")
-# Velocities of DGC are not among the sums yet either.
-WITH_MOMENTUM = ("dgc",)
+# Velocities of its momentum are not among the sums yet either.
+MOMENTUM = "dgc"
+CLUSTERS = {
+    "mirrored_2": ("mirrored", 1, 2),
+    "workers_2": ("multi_worker", 2, None),
+    "workers_3": ("multi_worker", 3, None),
+    "workers_4": ("multi_worker", 4, None),
+    "workers_2x2": ("multi_worker", 2, 2),
+}
+FAST = "workers_2"
+_results: dict[str, list[list[dict[str, Any]]]] = {}
 
 
 def name_of(spec: Any) -> str:
@@ -44,16 +54,6 @@ def label(spec: Any) -> str:
     )
 
 
-CLUSTERS = {
-    "mirrored_2": ("mirrored", 1, 2),
-    "workers_2": ("multi_worker", 2, None),
-    "workers_3": ("multi_worker", 3, None),
-    "workers_4": ("multi_worker", 4, None),
-    "workers_2x2": ("multi_worker", 2, 2),
-}
-_results: dict[str, list[list[dict[str, Any]]]] = {}
-
-
 def results(cluster: str) -> list[list[dict[str, Any]]]:
     """Of every task the notes on every spec; run once."""
     if cluster not in _results:
@@ -66,59 +66,83 @@ def results(cluster: str) -> list[list[dict[str, Any]]]:
     return _results[cluster]
 
 
-@pytest.fixture(
-    params=[
-        "workers_2",
-        *(
-            pytest.param(cluster, marks=pytest.mark.slow)
+def notes(cluster: str, spec: Any) -> list[dict[str, Any]]:
+    """The notes of every task on `spec`."""
+    return [task[SPECS.index(spec)] for task in results(cluster)]
+
+
+def wire_bytes(cluster: str) -> dict[str, int]:
+    return {label(spec): notes(cluster, spec)[0]["wire_bytes"] for spec in SPECS}
+
+
+def replicas(cluster: str) -> int:
+    _, tasks, devices = CLUSTERS[cluster]
+    return tasks * (devices or 1)
+
+
+def on_clusters(belongs: Callable[[str], bool] = lambda cluster: True) -> pytest.MarkDecorator:
+    """A test for each cluster that belongs; all but the smallest are slow."""
+    return pytest.mark.parametrize(
+        "cluster",
+        [
+            pytest.param(cluster, marks=() if cluster == FAST else pytest.mark.slow)
             for cluster in CLUSTERS
-            if cluster != "workers_2"
-        ),
-    ],
-    scope="module",
-)
-def cluster(request: pytest.FixtureRequest) -> str:
-    return request.param
+            if belongs(cluster)
+        ],
+    )
 
 
-@pytest.fixture(params=range(len(SPECS)), ids=[label(spec) for spec in SPECS])
-def notes(cluster: str, request: pytest.FixtureRequest) -> tuple[Any, list[dict[str, Any]]]:
-    """A spec, and the notes of every task on it."""
-    return SPECS[request.param], [task[request.param] for task in results(cluster)]
+def of_specs(belongs: Callable[[Any], bool] = lambda spec: True) -> pytest.MarkDecorator:
+    """A test for each spec that belongs."""
+    members = [spec for spec in SPECS if belongs(spec)]
+    return pytest.mark.parametrize("spec", members, ids=[label(spec) for spec in members])
 
 
-def test_replicas_get_the_same_bits(notes: tuple[Any, list[dict[str, Any]]]) -> None:
-    _, tasks = notes
+def is_exact(spec: Any) -> bool:
+    return name_of(spec) in EXACT
+
+
+def keeps_all_in_residuals(spec: Any) -> bool:
+    return name_of(spec) not in (*EXACT, *WITHOUT_RESIDUAL) and spec != MOMENTUM
+
+
+@of_specs()
+@on_clusters()
+def test_replicas_get_the_same_bits(cluster: str, spec: Any) -> None:
+    tasks = notes(cluster, spec)
     assert all(task["identical"] for task in tasks)
     assert len({task["outputs"] for task in tasks}) == 1
 
 
-def test_a_nan_on_one_replica_is_seen_by_all_and_changes_no_state(
-    notes: tuple[Any, list[dict[str, Any]]],
-) -> None:
-    spec, tasks = notes
-    assert all(task["untouched"] for task in tasks)
-    if name_of(spec) not in EXACT[:1]:  # Dense: the element is NaN, the rest is not.
-        assert all(task["seen"] for task in tasks)
+@of_specs()
+@on_clusters()
+def test_a_nan_on_one_replica_changes_no_state(cluster: str, spec: Any) -> None:
+    assert all(task["untouched"] for task in notes(cluster, spec))
 
 
-def test_what_loses_nothing_is_dense_bit_for_bit(
-    notes: tuple[Any, list[dict[str, Any]]],
-) -> None:
-    spec, tasks = notes
-    if name_of(spec) in EXACT:
-        assert all(task["exact"] for task in tasks)
-    else:
-        assert not any(task["exact"] for task in tasks)
+# Dense: the element is NaN, the rest is not.
+@of_specs(lambda spec: spec != "none")
+@on_clusters()
+def test_a_nan_on_one_replica_is_seen_by_all(cluster: str, spec: Any) -> None:
+    assert all(task["seen"] for task in notes(cluster, spec))
 
 
-def test_outputs_and_residuals_add_up_to_the_inputs(
-    notes: tuple[Any, list[dict[str, Any]]],
-) -> None:
-    spec, tasks = notes
-    name = name_of(spec)
-    if name in EXACT or name in WITHOUT_RESIDUAL or spec == "dgc":
-        return
+@of_specs(is_exact)
+@on_clusters()
+def test_what_loses_nothing_is_dense_bit_for_bit(cluster: str, spec: Any) -> None:
+    assert all(task["exact"] for task in notes(cluster, spec))
+
+
+@of_specs(lambda spec: not is_exact(spec))
+@on_clusters()
+def test_what_loses_something_is_not_dense(cluster: str, spec: Any) -> None:
+    assert not any(task["exact"] for task in notes(cluster, spec))
+
+
+@of_specs(keeps_all_in_residuals)
+@on_clusters()
+def test_outputs_and_residuals_add_up_to_the_inputs(cluster: str, spec: Any) -> None:
+    tasks = notes(cluster, spec)
     for index in range(2):
         waiting = sum(
             value
@@ -133,20 +157,23 @@ def test_outputs_and_residuals_add_up_to_the_inputs(
         assert np.abs(waiting).max() > 0
 
 
-def test_small_tensors_are_exact(notes: tuple[Any, list[dict[str, Any]]]) -> None:
-    spec, tasks = notes
-    if spec != "dgc":
-        assert (tasks[0]["received"][2] == tasks[0]["wanted"][2]).all()
+@of_specs(lambda spec: spec != MOMENTUM)
+@on_clusters()
+def test_small_tensors_are_exact(cluster: str, spec: Any) -> None:
+    first, *_ = notes(cluster, spec)
+    assert (first["received"][2] == first["wanted"][2]).all()
 
 
+@on_clusters()
 def test_bytes_on_the_wire(cluster: str) -> None:
-    tasks = results(cluster)
-    wire = {label(spec): tasks[0][number]["wire_bytes"] for number, spec in enumerate(SPECS)}
-    _, workers, devices = CLUSTERS[cluster]
-    replicas = workers * (devices or 1)
+    wire, members = wire_bytes(cluster), replicas(cluster)
     elements = sum(int(np.prod(shape)) for shape in SHAPES)
-    assert wire["none"] == 2 * (replicas - 1) * 4 * elements // replicas
+    assert wire["none"] == 2 * (members - 1) * 4 * elements // members
     assert wire["int4-one_shot"] < wire["int8-one_shot"] < wire["fp16-one_shot"]
-    if replicas > 2:
-        assert wire["int8-two_phase"] < wire["int8-one_shot"]
     assert wire["signsgd-one_shot"] < wire["int4-one_shot"]
+
+
+@on_clusters(lambda cluster: replicas(cluster) > 2)
+def test_of_more_than_two_replicas_two_phases_send_less(cluster: str) -> None:
+    wire = wire_bytes(cluster)
+    assert wire["int8-two_phase"] < wire["int8-one_shot"]
