@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from tfdml.compression.randomk import RandomK
-from tfdml.errors import ConfigError
 
 SEED = tf.constant([7, -2])
 SIZES = [0, 1, 2, 99, 100, 101, 65_537]
@@ -141,32 +140,3 @@ def test_payloads_of_different_seeds_decode_too():
     words = tf.stack([codec.encode([tf.constant(x)], seed=seed) for seed in (SEED, other)])
     (total,) = codec.decode_sum(words, [tf.TensorShape([500])], initial=ZERO)
     np.testing.assert_array_equal(total, sent(x, 50) + sent(x, 50, other))
-
-
-@pytest.mark.parametrize("density", [0, -0.1, 1.5, np.nan, "dense", True])
-def test_a_density_that_is_no_part_is_refused(density):
-    with pytest.raises(
-        ConfigError, match=r"`density` of randomk must be above 0 and at most 1, got"
-    ):
-        RandomK(density)
-
-
-def test_chunks_are_refused():
-    codec, x = RandomK(0.01), tf.constant(normal(10))
-    residual = tf.Variable(x)
-    with pytest.raises(
-        ConfigError, match=r"randomk has no two-phase form.* Use the one_shot exchange"
-    ):
-        codec.payload_words(10, chunks=2)
-    for call in (
-        lambda: codec.chunk_elements(10, 2),
-        lambda: codec.encode([x], seed=SEED, chunks=2),
-        lambda: codec.encode_feedback(
-            [x], [residual], seed=SEED, commit=TRUE, residual_scale=ONE, chunks=2
-        ),
-        lambda: codec.encode_remainder(
-            x, [residual], tf.constant(0, tf.int64), seed=SEED, commit=TRUE
-        ),
-    ):
-        with pytest.raises(ConfigError, match="one_shot"):
-            call()

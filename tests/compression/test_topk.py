@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from tfdml.compression.topk import TopK
-from tfdml.errors import ConfigError
 
 SEED = tf.constant([1, 2])
 SIZES = [0, 1, 2, 99, 100, 101, 65_537]
@@ -139,30 +138,3 @@ def test_encoding_and_decoding_run_in_a_compiled_function():
         return TopK().decode_sum(words[None], [x.shape], initial=ZERO)[0]
 
     np.testing.assert_array_equal(there_and_back(x), sent(x.numpy(), 10))
-
-
-@pytest.mark.parametrize("density", [0, -0.1, 1.5, np.nan, "dense", True])
-def test_a_density_that_is_no_part_is_refused(density):
-    with pytest.raises(ConfigError, match=r"`density` of topk must be above 0 and at most 1, got"):
-        TopK(density)
-
-
-def test_chunks_are_refused():
-    codec, x = TopK(), tf.constant(normal(10))
-    residual = tf.Variable(x)
-    with pytest.raises(
-        ConfigError, match=r"topk has no two-phase form.* Use the one_shot exchange"
-    ):
-        codec.payload_words(10, chunks=2)
-    for call in (
-        lambda: codec.chunk_elements(10, 2),
-        lambda: codec.encode([x], seed=SEED, chunks=2),
-        lambda: codec.encode_feedback(
-            [x], [residual], seed=SEED, commit=TRUE, residual_scale=ONE, chunks=2
-        ),
-        lambda: codec.encode_remainder(
-            x, [residual], tf.constant(0, tf.int64), seed=SEED, commit=TRUE
-        ),
-    ):
-        with pytest.raises(ConfigError, match="one_shot"):
-            call()

@@ -6,17 +6,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfdml.compression.density import (
-    check_density,
-    check_one_chunk,
-    count_elements,
-    no_two_phase,
-    selected_count,
-)
+from tfdml.compression.sparse import SparseCodec
 from tfdml.native import functions_sparse
 
 
-class TopK:
+class TopK(SparseCodec):
     """Sends the k = ceil(density * n) values of the largest magnitude, and their indices.
 
     Aji and Heafield 2017, "Sparse Communication for Distributed Gradient Descent"; with error feedback it
@@ -33,26 +27,15 @@ class TopK:
     shared_seed = False
 
     def __init__(self, density: float = 0.01):
-        check_density(self.name, density)
-        self.density = density
-
-    def selected(self, num_elements: int) -> int:
-        """How many of `num_elements` values are sent."""
-        return selected_count(self.density, num_elements)
-
-    def chunk_elements(self, num_elements: int, chunks: int = 1) -> int:
-        check_one_chunk(self.name, chunks)
-        return num_elements
+        super().__init__(density)
 
     def payload_words(self, num_elements: int, chunks: int = 1) -> int:
         """An index and a value for each that is sent."""
-        check_one_chunk(self.name, chunks)
-        return 2 * self.selected(num_elements)
+        return 2 * self.selected(num_elements, chunks)
 
     def encode(self, values: Sequence[tf.Tensor], *, seed: tf.Tensor, chunks: int = 1) -> tf.Tensor:
         """int32 [1, payload_words]; `seed` is not used."""
-        check_one_chunk(self.name, chunks)
-        return functions_sparse.topk(values, self.selected(count_elements(values)))
+        return functions_sparse.topk(values, self.selected_of(values, chunks))
 
     def encode_feedback(
         self,
@@ -65,8 +48,7 @@ class TopK:
         chunks: int = 1,
     ) -> tf.Tensor:
         """A residual is v where nothing was sent and 0 elsewhere."""
-        check_one_chunk(self.name, chunks)
-        k = self.selected(count_elements(values))
+        k = self.selected_of(values, chunks)
         return functions_sparse.topk_feedback(
             values, residuals, k, commit=commit, residual_scale=residual_scale
         )
@@ -87,21 +69,10 @@ class TopK:
         residuals: momentum correction and momentum factor masking of Deep Gradient Compression (Lin et al.
         2018, sections 3.2 and 3.3). Both are changed in place, and only if `commit` is true.
         """
-        k = self.selected(count_elements(values))
+        k = self.selected_of(values)
         return functions_sparse.topk_momentum(
             values, velocities, residuals, k, momentum=momentum, commit=commit
         )
-
-    def encode_remainder(
-        self,
-        values: tf.Tensor,
-        residuals: Sequence[tf.Variable],
-        offset: tf.Tensor,
-        *,
-        seed: tf.Tensor,
-        commit: tf.Tensor,
-    ) -> tf.Tensor:
-        raise no_two_phase(self.name)
 
     def decode_sum(
         self, words: tf.Tensor, shapes: Sequence[tf.TensorShape], *, initial: tf.Tensor
