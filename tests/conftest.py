@@ -12,16 +12,15 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
+# Inside a Slurm job or a pod, a test sees no other cluster than the one that it starts: a task's own TF_CONFIG comes
+# before TFDML_CLUSTER. Tests of the resolvers pass an environment of their own.
+os.environ.pop("TF_CONFIG", None)
+os.environ["TFDML_CLUSTER"] = "local"
+
 import psutil
 import pytest
 
 from tests.processes import leftover_processes
-
-
-@pytest.fixture(autouse=True)
-def no_cluster_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TF_CONFIG in the caller's environment must not decide what a test sees."""
-    monkeypatch.delenv("TF_CONFIG", raising=False)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
