@@ -13,6 +13,7 @@ from tfdml import compression as codecs
 from tfdml.collectives import raw
 from tfdml.collectives.compressed import CompressedExchange
 from tfdml.collectives.dense import DEFAULT_BUCKET_BYTES, DenseExchange
+from tfdml.collectives.devices import check_devices
 from tfdml.collectives.dgc import Dgc, DgcExchange
 from tfdml.collectives.exchange import Exchange
 from tfdml.collectives.hierarchical import Hierarchical
@@ -65,7 +66,7 @@ def resolve_exchange(
         bucket_bytes: upper limit of one collective, in bytes of gradients.
 
     Raises:
-        ConfigError: unknown name, unknown option, or a value out of range.
+        ConfigError: unknown name, unknown option, a value out of range, or replicas on devices without kernels.
     """
     if compression is None:
         compression = "none"
@@ -83,6 +84,7 @@ def resolve_exchange(
     if name == "none":
         _refuse(name, options, ())
         return dense
+    check_devices(name)
     if name == "dgc":
         return _dgc(options, dense)
     start_step = options.pop("start_step", _WARM_UP_STEPS.get(name, 0))

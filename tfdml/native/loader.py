@@ -40,6 +40,18 @@ class _State:
 _state = _State()
 
 
+def mode() -> str:
+    """TFDML_NATIVE: one of `MODES`.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    asked = os.environ.get("TFDML_NATIVE") or "auto"
+    if asked not in MODES:
+        raise ConfigError(f"TFDML_NATIVE must be one of {', '.join(MODES)}, got {asked!r}.")
+    return asked
+
+
 def ops() -> Any | None:
     """The module of native ops (`tfdml_...` functions), or None: use the reference.
 
@@ -76,17 +88,15 @@ def load(library: Path) -> Any:
 
 
 def _loaded() -> _Loaded | None:
-    mode = os.environ.get("TFDML_NATIVE") or "auto"
-    if mode not in MODES:
-        raise ConfigError(f"TFDML_NATIVE must be one of {', '.join(MODES)}, got {mode!r}.")
-    if mode == "off":
+    asked = mode()
+    if asked == "off":
         return None
     with _lock:
         if _state.outcome is None:
             _state.outcome = _try_to_load()
         if isinstance(_state.outcome, _Loaded):
             return _state.outcome
-        if mode == "require":
+        if asked == "require":
             raise NativeOpsError(
                 "TFDML_NATIVE=require forbids the slower reference, and there are no native ops. "
                 f"{_with_pointer(_state.outcome)}"
