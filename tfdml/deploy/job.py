@@ -85,6 +85,16 @@ class Job:
         return self.command[0]
 
     @property
+    def launch_command(self) -> tuple[str, ...]:
+        """What every task runs. It finds the cluster by itself and gives tasks `save_seconds` after SIGTERM."""
+        return ("tfdml", "launch", f"--grace_period_seconds={self.save_seconds}", *self.command)
+
+    @property
+    def stop_seconds(self) -> int:
+        """How long a platform must wait between SIGTERM and SIGKILL: the launcher ends after its tasks."""
+        return self.save_seconds + 10
+
+    @property
     def has_chief(self) -> bool:
         """Whether a chief is a task of its own; without one worker 0 is the chief."""
         return self.chief or self.ps > 0
