@@ -35,6 +35,12 @@ def test_with_parameter_servers() -> None:
     }
 
 
+def test_with_a_chief_beside_the_workers() -> None:
+    assert names(TFDML_CLUSTER_CHIEF="1") == ["chief 0", *(f"worker {i}" for i in range(4))]
+    without = names(TFDML_CLUSTER_CHIEF="0", TFDML_CLUSTER_PS="2")
+    assert without == ["worker 0", "worker 1", "worker 2", "ps 0", "ps 1"]
+
+
 def test_a_single_task_is_local() -> None:
     assert assign(["a:1"], 0, around({})).is_local
 
@@ -42,9 +48,10 @@ def test_a_single_task_is_local() -> None:
 @pytest.mark.parametrize(
     ("environ", "own", "message"),
     [
-        ({"TFDML_CLUSTER_PS": "4"}, 0, "leave no worker: the job has 5 .* the first is the chief"),
+        ({"TFDML_CLUSTER_PS": "4"}, 0, "leave no worker: the job has 5 .* of which the first is the chief"),
         ({"TFDML_CLUSTER_PS": "-1"}, 0, "TFDML_CLUSTER_PS must be a whole number, 0 or more"),
         ({"TFDML_CLUSTER_EVALUATOR": "2"}, 0, "must be a whole number, from 0 to 1, got '2'"),
+        ({"TFDML_CLUSTER_CHIEF": "2"}, 0, "TFDML_CLUSTER_CHIEF must be a whole number, from 0 to 1"),
         ({}, 5, "this is task 5, but the job has 5"),
     ],
 )
