@@ -73,6 +73,76 @@ BATCH_SCRIPT = """
     SLURM_PROCID=0
     SLURM_TASKS_PER_NODE=4
 """
+# `srun env` in a file of `tfdml cluster --format=slurm` (3 workers of 2 GPUs, 4 CPUs) on two nodes: srun of Slurm
+# 22.05.8 (Debian's slurm-wlm 22.05.8-4), without addresses, ports and user names. The last task's.
+SRUN_22_05 = """
+    CUDA_VISIBLE_DEVICES=0,1
+    SLURMD_NODENAME=n2
+    SLURM_CPUS_ON_NODE=4
+    SLURM_CPUS_PER_TASK=4
+    SLURM_DISTRIBUTION=block
+    SLURM_GPUS_ON_NODE=2
+    SLURM_GPUS_PER_TASK=2
+    SLURM_GTIDS=2
+    SLURM_JOBID=71
+    SLURM_JOB_CPUS_PER_NODE=8,4
+    SLURM_JOB_CPUS_PER_NODE_PACK_GROUP_0=8,4
+    SLURM_JOB_GPUS=0,1,2,3
+    SLURM_JOB_ID=71
+    SLURM_JOB_NAME=digits
+    SLURM_JOB_NODELIST=n[1-2]
+    SLURM_JOB_NUM_NODES=2
+    SLURM_JOB_PARTITION=debug
+    SLURM_LABELIO=1
+    SLURM_LOCALID=0
+    SLURM_MEM_PER_CPU=4096
+    SLURM_NNODES=2
+    SLURM_NODEID=1
+    SLURM_NODELIST=n[1-2]
+    SLURM_NODE_ALIASES=(null)
+    SLURM_NPROCS=3
+    SLURM_NTASKS=3
+    SLURM_OPEN_MODE=a
+    SLURM_PRIO_PROCESS=0
+    SLURM_PROCID=2
+    SLURM_STEPID=0
+    SLURM_STEP_GPUS=0,1
+    SLURM_STEP_ID=0
+    SLURM_STEP_NODELIST=n[1-2]
+    SLURM_STEP_NUM_NODES=2
+    SLURM_STEP_NUM_TASKS=3
+    SLURM_STEP_TASKS_PER_NODE=2,1
+    SLURM_TASKS_PER_NODE=2,1
+    SLURM_TASK_PID=17202
+    SLURM_TOPOLOGY_ADDR=n2
+    SLURM_TOPOLOGY_ADDR_PATTERN=node
+    SLURM_UMASK=0022
+"""
+# The first task of `srun -w n2 -n1 PROGRAM : -w n1 -n2 PROGRAM`, same source. It runs on n2, and only
+# SLURMD_NODENAME says so: nodes are sorted by name, components are not.
+HETEROGENEOUS_22_05 = """
+    SLURMD_NODENAME=n2
+    SLURM_CPUS_ON_NODE=1
+    SLURM_DISTRIBUTION=block
+    SLURM_HET_SIZE=2
+    SLURM_JOB_CPUS_PER_NODE=2,1
+    SLURM_JOB_ID=72
+    SLURM_JOB_NODELIST=n[1-2]
+    SLURM_JOB_NODELIST_PACK_GROUP_0=n2
+    SLURM_JOB_NODELIST_PACK_GROUP_1=n1
+    SLURM_JOB_NUM_NODES=2
+    SLURM_LOCALID=0
+    SLURM_NODEID=0
+    SLURM_NODELIST=n[1-2]
+    SLURM_NTASKS=3
+    SLURM_PROCID=0
+    SLURM_STEP_ID=0
+    SLURM_STEP_NODELIST=n[1-2]
+    SLURM_STEP_NUM_NODES=2
+    SLURM_STEP_NUM_TASKS=3
+    SLURM_STEP_TASKS_PER_NODE=2,1
+    SLURM_TASKS_PER_NODE=2,1
+"""
 
 
 def step(counts: str, own: int, node: int, local: int, **more: str) -> dict[str, str]:
@@ -106,6 +176,23 @@ def test_two_tasks_on_each_of_two_nodes() -> None:
     assert winner(around(TWO_BY_TWO)) == "slurm"
 
 
+def test_a_real_task_of_a_generated_file() -> None:
+    found = place(slurm.find, around(SRUN_22_05))
+    first = 12000 + 32 * 71
+    assert found.cluster.jobs == {"worker": (f"n1:{first}", f"n1:{first + 1}", f"n2:{first}")}
+    assert (found.cluster.task_name, found.host) == ("worker 2", "n2")
+    assert (found.tasks_on_host, found.local_index, found.gpus) == (1, 0, ("0", "1"))
+    assert winner(around(SRUN_22_05)) == "slurm"
+
+
+def test_components_in_another_order_than_their_nodes_are_refused() -> None:
+    refused(
+        slurm.find,
+        around(HETEROGENEOUS_22_05),
+        "SLURMD_NODENAME=n2, but task 0 should have n1 .*one component of a heterogeneous job",
+    )
+
+
 def test_every_task_works_out_the_same_cluster() -> None:
     tasks = [(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1), (4, 2, 0), (5, 2, 1), (6, 3, 0)]
     clusters = []
@@ -127,6 +214,9 @@ def test_every_task_works_out_the_same_cluster() -> None:
         ({"SLURM_DISTRIBUTION": "cyclic:block"}, "2(x2)", "9 10 9 10"),
         ({"SLURM_DISTRIBUTION": "plane", "SLURM_DIST_PLANESIZE": "2"}, "4,3", "9 9 10 10 9 9 10"),
         ({"SLURM_DISTRIBUTION": "arbitrary"}, "1(x3)", "9 10 11"),
+        # Only how full the nodes are: srun of Slurm 22.05.8, --distribution=nopack and =pack.
+        ({"SLURM_DISTRIBUTION": "nopack"}, "2,1", "9 9 10"),
+        ({"SLURM_DISTRIBUTION": "pack"}, "2,1", "9 9 10"),
     ],
 )
 def test_tasks_are_on_nodes_by_the_distribution(
@@ -157,6 +247,8 @@ def test_the_interactive_step_has_one_task() -> None:
         # --gpus-per-task and --gpu-bind: what a task sees is its own.
         ({"SLURM_GPUS_ON_NODE": "4", "CUDA_VISIBLE_DEVICES": "0,1"}, ("0", "1")),
         ({"SLURM_GPUS_PER_TASK": "a100:1", "CUDA_VISIBLE_DEVICES": "0"}, ("0",)),
+        # GPUs without device files in gres.conf: Slurm sets no CUDA_VISIBLE_DEVICES.
+        ({"SLURM_GPUS_PER_TASK": "1", "SLURM_GPUS_ON_NODE": "2"}, ("1",)),
         ({"SLURM_GPUS_ON_NODE": "1", "CUDA_VISIBLE_DEVICES": "0"}, None),  # One for two tasks.
         ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, ()),
     ],

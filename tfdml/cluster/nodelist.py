@@ -1,13 +1,15 @@
 """Slurm's short way to write lists: `n[9-10]`, `r[1-2]n[3-4]`, `a[001-003,7],b`, and `2(x3),1` for counts.
 
-Pure text to lists, in the order in which `scontrol show hostnames` gives them: as written, not sorted;
-with several brackets in one name the last one varies fastest; the lower end of a range says how many
-digits its numbers have at least.
+Pure text to lists, in the order in which `scontrol show hostnames` of Slurm 22.05 gives them: as written,
+not sorted; with several brackets in one name the last one varies fastest, then the first, the second and
+so on; the lower end of a range says how many digits its numbers have at least. Names may go on after
+their last bracket, which scontrol refuses.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 
@@ -78,16 +80,19 @@ def _expand_entry(entry: str, text: str, variable: str) -> list[str]:
         raise ClusterError(f"{variable} has a blank in a name: {shortened(text)!r}. {_FORM}.")
     # Literal text at even positions, what stood in brackets at odd ones.
     pieces = re.split(r"\[([^\]]*)\]", entry)
-    choices = [
-        _expand_bracket(piece, text, variable) if position % 2 else [piece]
-        for position, piece in enumerate(pieces)
-    ]
-    total = 1
-    for choice in choices:
-        total *= len(choice)
+    texts = pieces[::2]
+    brackets = [_expand_bracket(inside, text, variable) for inside in pieces[1::2]]
+    total = math.prod(len(numbers) for numbers in brackets)
     if total > MAX_HOSTS:
         raise _too_many(text, variable)
-    return ["".join(name) for name in itertools.product(*choices)]
+    # product() varies its last argument fastest.
+    in_order = [*reversed(brackets[:-1]), *brackets[-1:]]
+    names = []
+    for drawn in itertools.product(*in_order):
+        numbers = [*reversed(drawn[:-1]), *drawn[-1:]]
+        rest = (number + after for number, after in zip(numbers, texts[1:], strict=True))
+        names.append(texts[0] + "".join(rest))
+    return names
 
 
 def _expand_bracket(inside: str, text: str, variable: str) -> list[str]:

@@ -33,7 +33,7 @@ def find(around: Surroundings) -> Place | str:
     if own is None:
         raise ClusterError(f"SLURM_PROCID, this task's number, is missing in job {job}: {_REMEDY}.")
     node_of = _layout(counts, around)
-    _check_own(own, node_of, around)
+    _check_own(own, node_of, nodes, around)
     ports = _ports(job, max(counts), around)
     used = [0] * len(nodes)
     addresses = []
@@ -90,7 +90,8 @@ def _outside_of_a_step(job: int, around: Surroundings) -> str:
 def _layout(counts: Sequence[int], around: Surroundings) -> list[int]:
     """The node of each task. Without --distribution srun fills one node after the other."""
     kind = around.text("SLURM_DISTRIBUTION").partition(":")[0].partition(",")[0].lower()
-    if kind in ("", "block") or max(counts) == 1:
+    # --distribution=pack or nopack says how many tasks a node has, and leaves their order alone.
+    if kind in ("", "block", "pack", "nopack") or max(counts) == 1:
         run = max(counts)
     elif kind == "cyclic":
         run = 1
@@ -111,20 +112,25 @@ def _layout(counts: Sequence[int], around: Surroundings) -> list[int]:
     return node_of
 
 
-def _check_own(own: int, node_of: Sequence[int], around: Surroundings) -> None:
+def _check_own(
+    own: int, node_of: Sequence[int], nodes: Sequence[str], around: Surroundings
+) -> None:
     """Slurm says of this task where it is: that must be where the layout has it."""
     if own >= len(node_of):
         raise ClusterError(
             f"SLURM_PROCID={own}, but the step has {len(node_of)} task(s): it must be from 0 to "
             f"{len(node_of) - 1}. Unset what another job left in the environment."
         )
+    # The components of a heterogeneous job number their nodes in an order of their own; only the name
+    # shows that to a task whose numbers happen to agree.
     facts = {
-        "SLURM_NODEID": node_of[own],
-        "SLURM_LOCALID": node_of[:own].count(node_of[own]),
+        "SLURM_NODEID": str(node_of[own]),
+        "SLURM_LOCALID": str(node_of[:own].count(node_of[own])),
+        "SLURMD_NODENAME": nodes[node_of[own]],
     }
     for name, expected in facts.items():
-        found = around.number(name)
-        if found is not None and found != expected:
+        found = around.text(name)
+        if found and found != expected:
             raise ClusterError(
                 f"{name}={found}, but task {own} should have {expected} by SLURM_TASKS_PER_NODE and "
                 f"SLURM_DISTRIBUTION={around.text('SLURM_DISTRIBUTION') or 'block'}: "
@@ -150,6 +156,8 @@ def _gpus(tasks_on_node: int, local_index: int, around: Surroundings) -> tuple[s
     """This task's GPUs by what Slurm says; nobody asks a driver, and nothing is set.
 
     Where a node's tasks see the same GPUs and these divide evenly, each gets its share in turn.
+    Where Slurm sets no CUDA_VISIBLE_DEVICES, as with GPUs that gres.conf names no files of, they do,
+    with --gpus-per-task too.
     """
     per_node = around.text("SLURM_GPUS_ON_NODE")
     on_node = int(per_node) if per_node.isdigit() else None
@@ -158,8 +166,8 @@ def _gpus(tasks_on_node: int, local_index: int, around: Surroundings) -> tuple[s
         if on_node is None:
             return None
         visible = tuple(str(index) for index in range(on_node))
-    bound = bool(around.text("SLURM_GPUS_PER_TASK")) or (
-        on_node is not None and len(visible) < on_node
+    bound = "CUDA_VISIBLE_DEVICES" in around.environ and (
+        bool(around.text("SLURM_GPUS_PER_TASK")) or (on_node is not None and len(visible) < on_node)
     )
     if bound or tasks_on_node == 1:
         return visible
