@@ -19,7 +19,7 @@ _LOWEST = np.finfo(np.float32).min
 
 
 def encode(
-    fmt: BlockFormat, values: Sequence[tf.Tensor], *, seed: tf.Tensor, chunks: int
+    fmt: BlockFormat, values: Sequence[tf.Tensor], *, seed: tf.Tensor, chunks: int = 1
 ) -> tf.Tensor:
     """float32 tensors -> int32 [chunks, payload_words]; see `Codec.encode`."""
     flat = _concat(values)
@@ -35,7 +35,7 @@ def encode_feedback(
     seed: tf.Tensor,
     commit: tf.Tensor,
     residual_scale: tf.Tensor,
-    chunks: int,
+    chunks: int = 1,
 ) -> tf.Tensor:
     """Encode values + residual_scale * residuals; see `Codec.encode_feedback`."""
     old = [residual.read_value() for residual in residuals]

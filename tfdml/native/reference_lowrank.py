@@ -1,5 +1,9 @@
 """PowerSGD's products in TensorFlow's own ops: what the native kernels compute.
 
+A tensor of shape [..., columns] is a matrix M of [rows, columns]. `left` and `right` are flat tensors that hold,
+one after the other, a thin matrix [rows, rank] or [columns, rank] for each of a list of such tensors, so that one
+collective sums them all.
+
 What every replica computes from sums that all of them have, `orthogonalise` and `expand`, agrees with the native
 kernels bit by bit, and is made of additions in a fixed order: TensorFlow's own sums and products of matrices differ
 with the number of cores, and replicas would drift apart. What a replica computes from its own gradient agrees to
@@ -26,7 +30,10 @@ def project(
     commit: tf.Tensor,
     residual_scale: tf.Tensor,
 ) -> tf.Tensor:
-    """Put M = gradient + residual_scale * residual into the residuals; return all M Q."""
+    """Put M = gradient + residual_scale * residual into the residuals; return all M Q, `left`.
+
+    Q are the factors, [columns, rank] each. Without `commit` nothing changes and the result means nothing.
+    """
     products = []
     for gradient, residual, factor in zip(gradients, residuals, factors, strict=True):
         old = residual.read_value()
@@ -37,7 +44,11 @@ def project(
 
 
 def orthogonalise(left: tf.Tensor, shapes: Sequence[tf.TensorShape], rank: int) -> tf.Tensor:
-    """Modified Gram-Schmidt in float64. Matrices of about the same height go through it together."""
+    """Make the columns of every thin matrix orthonormal; dependent ones and those of zeros become zero.
+
+    The same bits for any CPU and any number of threads. Modified Gram-Schmidt in float64; matrices of about the
+    same height go through it together.
+    """
     matrices = _split(left, [matrix_shape(shape)[0] for shape in shapes], rank)
     groups: dict[int, list[int]] = {}
     for position, matrix in enumerate(matrices):
@@ -55,7 +66,10 @@ def orthogonalise(left: tf.Tensor, shapes: Sequence[tf.TensorShape], rank: int) 
 def back_project(
     left: tf.Tensor, residuals: Sequence[tf.Variable], rank: int, *, commit: tf.Tensor
 ) -> tf.Tensor:
-    """Return all M^T P for M in the residuals, which become M - P (M^T P)^T."""
+    """For M in the residuals and P in `left`, return all M^T P, `right`; the residuals become M - P (M^T P)^T.
+
+    Without `commit` nothing changes and the result means nothing.
+    """
     shapes = [matrix_shape(residual.shape) for residual in residuals]
     bases = _split(left, [rows for rows, _ in shapes], rank)
     own = []
@@ -77,7 +91,7 @@ def keep_factors(
     *,
     commit: tf.Tensor,
 ) -> None:
-    """Put `right` into the factors, except for columns of zeros."""
+    """Put `right` into the factors, except for columns of zeros, which would stay so in every step to come."""
     totals = _split(right, [matrix_shape(shape)[1] for shape in shapes], rank)
     for factor, total in zip(factors, totals, strict=True):
         alive = tf.reduce_any(total != 0.0, axis=0)
@@ -92,7 +106,7 @@ def expand(
     *,
     initial: tf.Tensor,
 ) -> list[tf.Tensor]:
-    """`initial` + P Q^T for P in `left` and Q in `right`."""
+    """`initial` + P Q^T for P in `left` and Q in `right`, in `shapes`; the same bits everywhere."""
     heights, widths = zip(*(matrix_shape(shape) for shape in shapes), strict=True)
     thin = zip(_split(left, heights, rank), _split(right, widths, rank), shapes, strict=True)
     results = []
