@@ -28,10 +28,10 @@ def normal(size: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng([size, seed]).normal(size=size).astype("f4")
 
 
-def parts(x: np.ndarray) -> list[tf.Tensor]:
+def parts(x: np.ndarray | tf.Tensor) -> list[tf.Tensor]:
     """Tensors of several shapes, one of them empty, that have `x` as their concatenation."""
-    a, b = x.size // 7, x.size // 2
-    return [tf.constant(part) for part in (x[:a], x[a:a], x[a:b].reshape(-1, 1), x[b:])]
+    a, b = x.shape[0] // 7, x.shape[0] // 2
+    return [tf.convert_to_tensor(part) for part in (x[:a], x[a:a], x[a:b, None], x[b:])]
 
 
 def variables(x: np.ndarray) -> list[tf.Variable]:
@@ -42,16 +42,20 @@ def flat(tensors: Sequence[tf.Tensor | tf.Variable]) -> np.ndarray:
     return np.concatenate([tensor.numpy().reshape(-1) for tensor in tensors])
 
 
-def decode(codec: Codec, words: tf.Tensor, size: int) -> np.ndarray:
+def decoded_tensor(codec: Codec, words: tf.Tensor, size: int) -> tf.Tensor:
     """The values of one payload, [chunks, payload_words]."""
-    return codec.decode_sum(words[None], [tf.TensorShape([size])], initial=ZERO)[0].numpy()
+    return codec.decode_sum(words[None], [tf.TensorShape([size])], initial=ZERO)[0]
+
+
+def decode(codec: Codec, words: tf.Tensor, size: int) -> np.ndarray:
+    return decoded_tensor(codec, words, size).numpy()
 
 
 def encode_feedback(
-    codec: Codec, x: np.ndarray, residuals: list[tf.Variable], *, seed=SEED, commit=TRUE, chunks=1
+    codec: Codec, x: np.ndarray | tf.Tensor, residuals: list[tf.Variable], *, seed=SEED, commit=TRUE
 ) -> tf.Tensor:
     return codec.encode_feedback(
-        parts(x), residuals, seed=seed, commit=commit, residual_scale=ONE, chunks=chunks
+        parts(x), residuals, seed=seed, commit=commit, residual_scale=ONE, chunks=1
     )
 
 
@@ -99,16 +103,22 @@ def nothing_is_lost(codec: Codec, size: int, chunks: int = 1, seed: int = 0) -> 
 
 
 def sums_telescope(codec: Codec, size: int, steps: int = 100) -> None:
-    """What was put in is what came out and what is still kept."""
+    """What was put in is what came out and what is still kept; in a compiled loop, where codecs live."""
     residuals = variables(np.zeros(size, "f4"))
-    given, received = np.zeros(size), np.zeros(size)
-    for step in range(steps):
-        x = normal(size, step)
-        words = encode_feedback(codec, x, residuals, seed=tf.constant([step, 1]))
-        given += x
-        received += decode(codec, words, size)
-    kept = flat(residuals)
-    np.testing.assert_allclose(received + kept, given, atol=1e-4 * (1 + np.abs(kept).max()))
+    given = np.stack([normal(size, step) for step in range(steps)])
+
+    @tf.function
+    def exchange(given: tf.Tensor) -> tf.Tensor:
+        received = tf.zeros([size], tf.float64)
+        for step in tf.range(steps):
+            words = encode_feedback(codec, given[step], residuals, seed=tf.stack([step, 1]))
+            received += tf.cast(decoded_tensor(codec, words, size), tf.float64)
+        return received
+
+    received, kept = exchange(given).numpy(), flat(residuals)
+    np.testing.assert_allclose(
+        received + kept, given.sum(axis=0, dtype="f8"), atol=1e-4 * (1 + np.abs(kept).max())
+    )
 
 
 def without_commit_no_bit_changes(codec: Codec, size: int) -> None:
@@ -130,12 +140,15 @@ def errors_contract(codec: Codec, x: np.ndarray, delta: float) -> None:
 
 def is_right_on_average(codec: Codec, x: np.ndarray, draws: int = 300) -> None:
     """The mean of many decodings is within 5 standard deviations: of every value, and of all together."""
-    decodings = np.stack(
-        [
-            decode(codec, codec.encode([tf.constant(x)], seed=tf.constant([i, 5])), x.size)
-            for i in range(draws)
-        ]
-    ).astype("f8")
+
+    @tf.function
+    def decode_all(seeds: tf.Tensor) -> tf.Tensor:
+        def draw(seed: tf.Tensor) -> tf.Tensor:
+            return decoded_tensor(codec, codec.encode([tf.constant(x)], seed=seed), x.size)
+
+        return tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec(x.shape, tf.float32))
+
+    decodings = decode_all(tf.constant([[i, 5] for i in range(draws)])).numpy().astype("f8")
     errors = decodings.mean(axis=0) - x
     # The largest deviation that values of this range can have; that of a rare event is not seen in its draws.
     widest = np.ptp(decodings, axis=0).max() / 2

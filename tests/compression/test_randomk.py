@@ -52,6 +52,20 @@ def decode(codec: RandomK, words: tf.Tensor, size: int) -> np.ndarray:
     return codec.decode_sum(words[None], [tf.TensorShape([size])], initial=ZERO)[0].numpy()
 
 
+def draws(codec: RandomK, x: tf.Tensor, steps: int) -> np.ndarray:
+    """What `x` decodes to in each of `steps` steps: [steps, size]."""
+
+    @tf.function
+    def all_steps():
+        def draw(step):
+            words = codec.encode([x], seed=tf.stack([step, 5]))
+            return codec.decode_sum(words[None], [x.shape], initial=ZERO)[0]
+
+        return tf.map_fn(draw, tf.range(steps), fn_output_signature=tf.TensorSpec(x.shape))
+
+    return all_steps().numpy()
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("density", [0.01, 0.3, 1.0])
 def test_values_at_the_positions_of_the_seed_come_back(size, density):
@@ -70,16 +84,7 @@ def test_golden_payload():
 
 
 def test_every_position_is_as_likely_as_any_other():
-    codec, hits = RandomK(0.2), np.zeros(33)
-    ones = tf.ones([33])
-
-    @tf.function
-    def draw(step):
-        words = codec.encode([ones], seed=tf.stack([step, 5]))
-        return codec.decode_sum(words[None], [ones.shape], initial=ZERO)[0]
-
-    for step in tf.range(1000):
-        hits += draw(step).numpy()
+    hits = draws(RandomK(0.2), tf.ones([33]), 1000).sum(axis=0)
     parts = np.diff([j * 33 // 7 for j in range(8)])
     expected = 1000 / np.repeat(parts, parts)
     assert (np.abs(hits - expected) < 5 * np.sqrt(expected)).all()
@@ -115,15 +120,9 @@ def test_without_feedback_decoding_gives_the_values_on_average():
     codec, x = RandomK(0.2, unbiased=True), tf.constant(normal(12))
     assert codec.unbiased
     assert not codec.feedback
-
-    @tf.function
-    def draw(step):
-        words = codec.encode([x], seed=tf.stack([step, 3]))
-        return codec.decode_sum(words[None], [x.shape], initial=ZERO)[0]
-
-    draws = np.stack([draw(step) for step in tf.range(1000)])
-    error = draws.std(axis=0) / np.sqrt(1000)
-    assert (np.abs(draws.mean(axis=0) - x) < 5 * error).all()
+    decoded = draws(codec, x, 1000)
+    error = decoded.std(axis=0) / np.sqrt(1000)
+    assert (np.abs(decoded.mean(axis=0) - x) < 5 * error).all()
 
 
 def test_feedback_of_scaled_values_keeps_what_was_not_sent():

@@ -106,7 +106,8 @@ def test_native_and_reference_agree_to_rounding(rank):
 
 
 @pytest.mark.parametrize(
-    ("rank", "graph"), [*((rank, False) for rank in RANKS), (2, True), (5, True)]
+    ("rank", "graph"),
+    [*((rank, False) for rank in RANKS), (2, True), pytest.param(5, True, marks=pytest.mark.slow)],
 )
 def test_what_all_replicas_compute_has_the_same_bits_in_the_reference(rank, graph):
     s = state(rank)
@@ -123,10 +124,11 @@ def test_what_all_replicas_compute_has_the_same_bits_in_the_reference(rank, grap
     assert bits(both(functions_lowrank)) == bits(both(reference_lowrank))
 
 
-@pytest.mark.parametrize("rank", RANKS)
-@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e15])
+@pytest.mark.parametrize(
+    ("rank", "scale"), [*((rank, 1.0) for rank in RANKS), (4, 1e-30), (4, 1e15)]
+)
 @pytest.mark.parametrize("functions", [functions_lowrank, reference_lowrank])
-def test_sum_and_residual_are_the_projection_of_the_gradient_and_the_rest(functions, scale, rank):
+def test_sum_and_residual_are_the_projection_of_the_gradient_and_the_rest(functions, rank, scale):
     s = state(rank, scale=scale)
     old = [flat(residual) for residual in s.residuals]
     result = step(functions, s)
