@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,52 +53,61 @@ def _exchange(strategy: Any, spec: str | Mapping[str, Any]) -> dict[str, Any]:
         ]
         sums.build(variables, state)
 
-    @tf.function
-    def step(number: tf.Tensor) -> Any:
-        def on_replica() -> Any:
-            context = tf.distribute.get_replica_context()
-            replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-            # Multiples of 1/1024: their sums are exact in any order, and 11 bits do not hold them.
-            gradients = [
-                tf.round(
-                    8192 * tf.random.stateless_normal(v.shape, tf.stack([number, replica + 9 * i]))
-                )
-                / 1024
-                for i, v in enumerate(variables)
+    def on_replica(number: tf.Tensor) -> Any:
+        context = tf.distribute.get_replica_context()
+        replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
+        # Multiples of 1/1024: their sums are exact in any order, and 11 bits do not hold them.
+        gradients = [
+            tf.round(
+                8192 * tf.random.stateless_normal(v.shape, tf.stack([number, replica + 9 * i]))
+            )
+            / 1024
+            for i, v in enumerate(variables)
+        ]
+        bad = tf.logical_and(tf.equal(number, BAD_STEP), tf.equal(replica, 1))
+        gradients[1] = tf.where(bad, float("nan"), gradients[1])
+        totals = sums.reduce(gradients, variables, step=number)
+        return [*totals, *context.all_reduce("SUM", gradients)]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    def run(numbers: tf.Tensor) -> list[tf.Tensor]:
+        """The totals and the exact sums of these steps: [steps, replicas of this task, ...] each."""
+        results = [tf.TensorArray(tf.float32, tf.size(numbers)) for _ in (*SHAPES, *SHAPES)]
+        for position in tf.range(tf.size(numbers)):
+            values = strategy.run(on_replica, args=(numbers[position],))
+            results = [
+                array.write(position, tf.stack(strategy.experimental_local_results(value)))
+                for array, value in zip(results, values, strict=True)
             ]
-            bad = tf.logical_and(tf.equal(number, BAD_STEP), tf.equal(replica, 1))
-            gradients[1] = tf.where(bad, float("nan"), gradients[1])
-            totals = sums.reduce(gradients, variables, step=number)
-            exact = [context.all_reduce("SUM", gradient) for gradient in gradients]
-            return totals, exact
+        return [array.stack() for array in results]
 
-        return strategy.run(on_replica)
+    before_it = run(tf.range(BAD_STEP, dtype=tf.int64))
+    before = state.export_local()
+    bad = [value.numpy() for value in run(tf.constant([BAD_STEP], tf.int64))]
+    after = state.export_local()
+    after_it = run(tf.range(BAD_STEP + 1, STEPS, dtype=tf.int64))
+    values = [np.concatenate(pair) for pair in zip(before_it, after_it, strict=True)]
+    totals, exact = values[: len(SHAPES)], values[len(SHAPES) :]
 
-    received = [np.zeros(shape) for shape in SHAPES]
-    wanted = [np.zeros(shape) for shape in SHAPES]
-    noted: dict[str, Any] = {"identical": True, "exact": True, "slots": len(state)}
-    outputs = b""
-    for number in range(STEPS):
-        before = state.export_local()
-        totals, exact = step(tf.constant(number, tf.int64))
-        local = [[t.numpy() for t in strategy.experimental_local_results(v)] for v in totals]
-        noted["identical"] &= all(len({v.tobytes() for v in of_one}) == 1 for of_one in local)
-        totals = [of_one[0] for of_one in local]
-        exact = [strategy.experimental_local_results(v)[0].numpy() for v in exact]
-        outputs += b"".join(total.tobytes() for total in totals)
-        if number == BAD_STEP:
-            after = state.export_local()
-            noted["untouched"] = all(before[k].tobytes() == after[k].tobytes() for k in before)
-            noted["seen"] = not any(np.isfinite(total).any() for total in totals[:2])
-            continue
-        noted["exact"] &= all((a == b).all() for a, b in zip(totals, exact, strict=True))
-        for index, (total, right) in enumerate(zip(totals, exact, strict=True)):
-            received[index] += total
-            wanted[index] += right
-    noted["outputs"] = outputs
-    noted["residuals"] = {
-        key: value.sum(axis=0) for key, value in state.export_local().items() if "residual" in key
+    digest = hashlib.sha256()
+    for total in (*totals, *bad[: len(SHAPES)]):
+        digest.update(total[:, 0].tobytes())
+    return {
+        "outputs": digest.hexdigest(),
+        "identical": all(
+            total[:, 0].tobytes() == total[:, replica].tobytes()
+            for total in (*totals, *bad[: len(SHAPES)])
+            for replica in range(total.shape[1])
+        ),
+        "exact": all((a[:, 0] == b[:, 0]).all() for a, b in zip(totals, exact, strict=True)),
+        "untouched": all(before[key].tobytes() == after[key].tobytes() for key in before),
+        "seen": not any(np.isfinite(total).any() for total in bad[:2]),
+        "residuals": {
+            key: value.sum(axis=0)
+            for key, value in state.export_local().items()
+            if "residual" in key
+        },
+        "received": [total[:, 0].sum(axis=0, dtype="f8") for total in totals],
+        "wanted": [total[:, 0].sum(axis=0, dtype="f8") for total in exact],
+        "wire_bytes": sums.wire_bytes(variables, strategy.num_replicas_in_sync, STEPS),
     }
-    noted["received"], noted["wanted"] = received, wanted
-    noted["wire_bytes"] = sums.wire_bytes(variables, strategy.num_replicas_in_sync, STEPS)
-    return noted
