@@ -48,10 +48,18 @@ def test_a_single_task_is_local() -> None:
 @pytest.mark.parametrize(
     ("environ", "own", "message"),
     [
-        ({"TFDML_CLUSTER_PS": "4"}, 0, "leave no worker: the job has 5 .* of which the first is the chief"),
+        (
+            {"TFDML_CLUSTER_PS": "4"},
+            0,
+            "leave no worker: the job has 5 .* of which the first is the chief",
+        ),
         ({"TFDML_CLUSTER_PS": "-1"}, 0, "TFDML_CLUSTER_PS must be a whole number, 0 or more"),
         ({"TFDML_CLUSTER_EVALUATOR": "2"}, 0, "must be a whole number, from 0 to 1, got '2'"),
-        ({"TFDML_CLUSTER_CHIEF": "2"}, 0, "TFDML_CLUSTER_CHIEF must be a whole number, from 0 to 1"),
+        (
+            {"TFDML_CLUSTER_CHIEF": "2"},
+            0,
+            "TFDML_CLUSTER_CHIEF must be a whole number, from 0 to 1",
+        ),
         ({}, 5, "this is task 5, but the job has 5"),
     ],
 )
