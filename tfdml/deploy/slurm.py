@@ -20,7 +20,7 @@ import math
 import shlex
 
 from tfdml.cluster.resolver import PORT_VARIABLE
-from tfdml.cluster.roles import EVALUATOR_VARIABLE, PS_VARIABLE
+from tfdml.cluster.roles import CHIEF_VARIABLE, EVALUATOR_VARIABLE, PS_VARIABLE
 from tfdml.deploy.job import PREEMPTED_STATUS, Job
 from tfdml.errors import ConfigError
 
@@ -30,12 +30,6 @@ _MAX_SIGNAL_SECONDS = 65535  # --signal takes no more.
 _LEAST_WAIT_SECONDS = 300
 _WINDING_UP_SECONDS = 10
 _SRUN = 'srun --label --export=ALL --distribution=block --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}"'
-_TASKS_NOTE = {  # By whether there are parameter servers, and an evaluator.
-    (False, False): "All tasks are workers, and worker 0 is the chief.",
-    (False, True): "Workers, worker 0 is the chief, and last the evaluator.",
-    (True, False): "In this order: the chief, the workers, the parameter servers.",
-    (True, True): "In this order: the chief, the workers, the parameter servers, the evaluator.",
-}
 
 
 def generate(job: Job) -> str:
@@ -58,10 +52,9 @@ def generate(job: Job) -> str:
 
 
 def _head(job: Job) -> str:
-    tasks = ", ".join(f"{job_type}: {count}" for job_type, count in job.task_counts.items())
     return f"""
 #!/bin/bash
-# Job {job.name} for Slurm. Tasks: {tasks}.
+# Job {job.name} for Slurm, from `tfdml cluster --format=slurm`.
 # Call sbatch where the script runs by hand: in its directory, with its environment activated.
 #
 # Can this cluster run it, and when:
@@ -76,10 +69,11 @@ def _head(job: Job) -> str:
 
 
 def _options(job: Job) -> str:
+    counts = ", ".join(f"{count} {task_type}" for task_type, count in job.task_counts.items())
     lines = [
         "# A line with ## is switched off; take one # away to use it.",
         f"#SBATCH --job-name={job.name}",
-        f"# {_TASKS_NOTE[bool(job.ps), job.evaluator]}",
+        f"# In this order: {counts}." + ("" if job.has_chief else " Worker 0 is the chief."),
         f"#SBATCH --ntasks={job.num_tasks}",
         "# Without this, as many on a node as it has room for:",
         "##SBATCH --ntasks-per-node=4",
@@ -138,6 +132,7 @@ def _environment(job: Job) -> str:
     if job.volume.startswith("/"):
         lines += [
             "# Data and --model_dir belong here, on storage that every node sees.",
+            *_as_it_is(job.volume),
             f"shared={_word(job.volume)}",
             "if [[ ! -d $shared ]]; then",
             '  echo "$shared is not a directory on $(hostname): is the shared storage mounted?" >&2',
@@ -158,7 +153,9 @@ def _environment(job: Job) -> str:
         "# shell's environment would win.",
         "unset TF_CONFIG",
         "export TFDML_CLUSTER=slurm",
-        f"export {PS_VARIABLE}={job.ps} {EVALUATOR_VARIABLE}={int(job.evaluator)}",
+        f"export {CHIEF_VARIABLE}={int(job.has_chief)}",
+        f"export {PS_VARIABLE}={job.ps}",
+        f"export {EVALUATOR_VARIABLE}={int(job.evaluator)}",
     ]
     if job.port is None:
         lines += [
@@ -171,12 +168,8 @@ def _environment(job: Job) -> str:
 
 
 def _command(job: Job) -> str:
-    words = [_word(argument) for argument in job.command]
-    quoted = [word for word, argument in zip(words, job.command, strict=True) if word != argument]
-    lines = ["# The script and its arguments, one a line."]
-    if quoted:
-        lines += ["# shellcheck disable=all # Words in quotes are meant as they are."]
-    return "\n".join([*lines, "command=(", *(f"  {word}" for word in words), ")"])
+    lines = ["# The script and its arguments, one a line.", *_as_it_is(*job.command)]
+    return "\n".join([*lines, "command=(", *(f"  {_word(each)}" for each in job.command), ")"])
 
 
 def _step(job: Job) -> str:
@@ -253,6 +246,12 @@ def _mib_per_cpu(job: Job) -> int:
 def _time_limit(minutes: int) -> str:
     days, rest = divmod(minutes, 24 * 60)
     return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00"
+
+
+def _as_it_is(*texts: str) -> list[str]:
+    """For texts that are quoted: shellcheck takes a $ or a typographic quote in them for a slip."""
+    plain = all(_word(text) == text for text in texts)
+    return [] if plain else ["# shellcheck disable=all # What is in quotes is meant as it is."]
 
 
 def _word(text: str) -> str:
