@@ -47,14 +47,18 @@ def main() -> None:
 
 def scores(task: Task, strategy: Any, compression: str) -> list[float]:
     """The score of every seed."""
-    momentum = 0.0 if compression == "dgc" else 0.9  # DGC has the same momentum inside.
+    options: Any = compression
+    momentum, clipnorm = 0.9, task.clipnorm
+    if compression == "dgc":  # It has the same momentum inside, and clips before it.
+        options = {"name": "dgc", "clipnorm": task.clipnorm}
+        momentum, clipnorm = 0.0, None
     values = []
     for seed in task.seeds:
         keras.utils.set_random_seed(seed)
         with strategy.scope():
             model = task.make_model()
-            optimizer = task.make_optimizer(momentum)
-            task.compile(model, DistributedOptimizer(optimizer, compression=compression))
+            optimizer = task.make_optimizer(momentum, clipnorm)
+            task.compile(model, DistributedOptimizer(optimizer, compression=options))
         values.append(task.score(tfdml.Trainer(model, strategy), seed))
     return values
 

@@ -19,16 +19,18 @@ class Task:
 
     Attributes:
         seeds: one run each.
+        clipnorm: limit of the norm of all gradients together, or None.
     """
 
     name: str
     unit: str
     seeds: range
+    clipnorm: float | None = None
 
     def make_model(self) -> keras.Model:
         raise NotImplementedError
 
-    def make_optimizer(self, momentum: float) -> keras.optimizers.SGD:
+    def make_optimizer(self, momentum: float, clipnorm: float | None) -> keras.optimizers.SGD:
         """SGD, because the theory of most compressions is about it, and DGC is a variant of it."""
         raise NotImplementedError
 
@@ -76,8 +78,8 @@ class Digits(Task):
             ]
         )
 
-    def make_optimizer(self, momentum: float) -> keras.optimizers.SGD:
-        return keras.optimizers.SGD(0.05, momentum)
+    def make_optimizer(self, momentum: float, clipnorm: float | None) -> keras.optimizers.SGD:
+        return keras.optimizers.SGD(0.05, momentum, global_clipnorm=clipnorm)
 
     def compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -100,6 +102,7 @@ class Language(Task):
 
     name = "language"
     unit = "% bits/byte"
+    clipnorm = 1.0
     length = 64
     width, heads, blocks = 96, 4, 2
 
@@ -129,9 +132,9 @@ class Language(Task):
             x += layers.Dense(self.width)(y)
         return keras.Model(inputs, layers.Dense(256)(layers.LayerNormalization()(x)))
 
-    def make_optimizer(self, momentum: float) -> keras.optimizers.SGD:
+    def make_optimizer(self, momentum: float, clipnorm: float | None) -> keras.optimizers.SGD:
         decay = keras.optimizers.schedules.CosineDecay(0.3, self._steps)
-        return keras.optimizers.SGD(decay, momentum, global_clipnorm=1.0)
+        return keras.optimizers.SGD(decay, momentum, global_clipnorm=clipnorm)
 
     def compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

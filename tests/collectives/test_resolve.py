@@ -85,3 +85,13 @@ def test_dgc_refuses_a_second_momentum() -> None:
     ):
         with pytest.raises(ConfigError, match=f"momentum of its own.*got {named}"):
             DistributedOptimizer(optimizer, compression="dgc")
+
+
+@pytest.mark.parametrize("name", ["clipvalue", "clipnorm", "global_clipnorm"])
+def test_dgc_refuses_to_clip_after_its_momentum(name: str) -> None:
+    from tfdml.optimizers import DistributedOptimizer
+
+    with pytest.raises(ConfigError, match=rf"got {name}=1.0. Pass it as .*'clipnorm': 1.0"):
+        DistributedOptimizer(keras.optimizers.SGD(0.1, **{name: 1.0}), compression="dgc")
+    with pytest.raises(ConfigError, match=rf"got {name}=1.0"):
+        DistributedOptimizer(keras.optimizers.SGD(0.1), compression="dgc", **{name: 1.0})

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import keras
 import tensorflow as tf
 
+from tfdml.collectives import raw
 from tfdml.collectives.buckets import make_buckets
 from tfdml.collectives.replica_state import ReplicaState
 from tfdml.errors import ConfigError
@@ -15,6 +16,10 @@ from tfdml.errors import ConfigError
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 DEFAULT_BUCKET_BYTES = 32 * 2**20
+
+# A ring of W replicas passes a tensor on 2 (W - 1) times to sum it, and W - 1 times to gather it. While that many
+# bytes have come, the time of a message counts and not its size.
+_GATHER_BYTES = 64 * 2**10
 
 
 class DenseExchange:
@@ -61,7 +66,7 @@ class DenseExchange:
                 dense.append(position)
         tensors = [gradients[position] for position in dense]
         for bucket in make_buckets(tensors, self.bucket_bytes):
-            total = context.all_reduce(tf.distribute.ReduceOp.SUM, bucket.pack(tensors))
+            total = _sum(bucket.pack(tensors), context)
             for index, tensor in bucket.unpack(total, tensors).items():
                 result[dense[index]] = tensor
         return result
@@ -70,6 +75,14 @@ class DenseExchange:
         """Bytes that one replica receives in a step: 2 (W - 1) / W times what it has, in a ring of W replicas."""
         size = sum(v.shape.num_elements() * tf.as_dtype(v.dtype).size for v in variables)
         return 2 * (num_replicas - 1) * size // num_replicas
+
+
+def _sum(flat: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
+    replicas = context.num_replicas_in_sync
+    if replicas * flat.shape.num_elements() * flat.dtype.size > _GATHER_BYTES:
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, flat)
+    # All add in the same order, so all get the same bits.
+    return tf.add_n(tf.unstack(raw.everyone().all_gather(flat[None])))
 
 
 def sum_duplicates(slices: tf.IndexedSlices) -> tf.IndexedSlices:

@@ -30,8 +30,8 @@ class Dgc:
     Args:
         density: the part of the elements that is sent, in (0, 1].
         momentum: in [0, 1).
-        clipnorm: clip this replica's large gradients, all together, to this L2 norm over the square root of
-            the number of replicas (section 3.2), or None.
+        clipnorm: limit of the L2 norm of the large gradients, all together, or None. A replica clips its part of
+            the sum to the limit over the square root of the number of replicas (section 3.2).
         weight_decay: added to the local gradient as weight_decay * weight, before accumulation.
     """
 
@@ -82,8 +82,7 @@ class Dgc:
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
         if self._clipnorm is not None:
-            # Gradients are those of loss / W: their share of the norm is W^(-1/2) / W of what the paper clips.
-            limit = self._clipnorm * context.num_replicas**-0.5 * share
+            limit = self._clipnorm * context.num_replicas**-0.5
             gradients, _ = tf.clip_by_global_norm(gradients, limit)
         words = self._codec.encode_momentum(
             gradients,

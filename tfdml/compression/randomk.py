@@ -21,13 +21,14 @@ class RandomK(SparseCodec):
         density: part of the values that is sent, above 0 and at most 1. Random values say less than the largest,
             so more of them are needed than of topk.
         unbiased: multiply each value by the width of its part, so that decoding gives the values on average.
-            It is meant for use without error feedback, which needs the values as they are.
+            False is for error feedback, which needs the values as they are; but what waits at random positions
+            is stale when its turn comes, and training loses more that way (benchmarks/quality.py).
     """
 
     name = "randomk"
     shared_seed = True
 
-    def __init__(self, density: float = 0.05, unbiased: bool = False):
+    def __init__(self, density: float = 0.25, unbiased: bool = True):
         super().__init__(density)
         self.unbiased = unbiased
         self.feedback = not unbiased

@@ -94,6 +94,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         self._exchange = resolve_exchange(compression, bucket_bytes)
         if self._exchange.has_momentum:
             _refuse_momentum(optimizer)
+            _refuse_clipping(optimizer)
         self._own_config = {
             "compression": compression,
             "loss_scale": loss_scale,
@@ -376,6 +377,17 @@ def _refuse_momentum(optimizer: keras.optimizers.Optimizer) -> None:
             f"momentum, got {type(optimizer).__name__}{detail}. "
             "Pass it as {'name': 'dgc', 'momentum': 0.9}."
         )
+
+
+def _refuse_clipping(optimizer: keras.optimizers.Optimizer) -> None:
+    """Sums that hold the momentum are up to 1 / (1 - momentum) times as long as the gradients that a limit is for."""
+    for name in ("clipvalue", "clipnorm", "global_clipnorm"):
+        if getattr(optimizer, name):
+            raise ConfigError(
+                f"compression 'dgc' clips gradients before its momentum, so `optimizer` must not clip what comes "
+                f"after it, got {name}={getattr(optimizer, name)}. Pass it as {{'name': 'dgc', 'clipnorm': 1.0}}, "
+                "the norm of all gradients together."
+            )
 
 
 def _set_clipping(optimizer: keras.optimizers.Optimizer, *values: float | None) -> None:
