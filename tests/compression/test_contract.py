@@ -17,7 +17,7 @@ VARIANTS = {
     "int4 stochastic": Int4(rounding="stochastic"),
     "qsgd 8": Qsgd(bits=8),
     "terngrad, no clipping": TernGrad(clip=None),
-    "randomk, unbiased": RandomK(density=0.25, unbiased=True),
+    "randomk, with residuals": RandomK(density=0.05, unbiased=False),
 }
 ALL = DEFAULTS | VARIANTS
 BLOCKWISE = [name for name, codec in ALL.items() if isinstance(codec, BlockCodec)]

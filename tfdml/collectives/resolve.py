@@ -153,7 +153,7 @@ def _dgc(options: dict[str, Any], dense: DenseExchange) -> Exchange:
     known = ("density", "momentum", "clipnorm", "weight_decay", "warmup_steps")
     _refuse("dgc", options, known)
     density = options.pop("density", 0.01)
-    warmup_steps = options.pop("warmup_steps", 128)
+    warmup_steps = options.pop("warmup_steps", 64)
     if not isinstance(warmup_steps, int) or warmup_steps < 0:
         raise ConfigError(
             f"`warmup_steps` must be a whole number of at least 0, got {warmup_steps!r}. "
