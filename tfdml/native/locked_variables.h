@@ -24,15 +24,7 @@ class LockedVariables {
   // `inputs`: names of list inputs of resource handles, whose variables have the shapes of `like`.
   absl::Status Lock(tensorflow::OpKernelContext* context, const tensorflow::OpInputList& like,
                           std::initializer_list<const char*> inputs) {
-    for (const char* input : inputs) {
-      tensorflow::OpInputList handles;
-      TF_RETURN_IF_ERROR(context->input_list(input, &handles));
-      for (const tensorflow::Tensor& handle : handles) {
-        variables_.emplace_back();
-        TF_RETURN_IF_ERROR(tensorflow::LookupResource(
-            context, handle.scalar<tensorflow::ResourceHandle>()(), &variables_.back()));
-      }
-    }
+    for (const char* input : inputs) TF_RETURN_IF_ERROR(LookUp(context, input));
     LockAll();
     for (size_t i = 0; i < variables_.size(); ++i) {
       TF_RETURN_IF_ERROR(Prepare(context, *variables_[i], like[i % like.size()].shape()));
@@ -45,13 +37,7 @@ class LockedVariables {
 
   // The same for one list of variables of any shapes.
   absl::Status Lock(tensorflow::OpKernelContext* context, const char* input) {
-    tensorflow::OpInputList handles;
-    TF_RETURN_IF_ERROR(context->input_list(input, &handles));
-    for (const tensorflow::Tensor& handle : handles) {
-      variables_.emplace_back();
-      TF_RETURN_IF_ERROR(tensorflow::LookupResource(
-          context, handle.scalar<tensorflow::ResourceHandle>()(), &variables_.back()));
-    }
+    TF_RETURN_IF_ERROR(LookUp(context, input));
     LockAll();
     views_.emplace_back();
     for (const auto& variable : variables_) {
@@ -65,7 +51,21 @@ class LockedVariables {
   // The vector of list number `list`.
   const VectorView<float>& view(int list) const { return views_[list]; }
 
+  // The value of variable number `index`, counted through all lists.
+  tensorflow::Tensor& tensor(size_t index) const { return *variables_[index]->tensor(); }
+
  private:
+  absl::Status LookUp(tensorflow::OpKernelContext* context, const char* input) {
+    tensorflow::OpInputList handles;
+    TF_RETURN_IF_ERROR(context->input_list(input, &handles));
+    for (const tensorflow::Tensor& handle : handles) {
+      variables_.emplace_back();
+      TF_RETURN_IF_ERROR(tensorflow::LookupResource(
+          context, handle.scalar<tensorflow::ResourceHandle>()(), &variables_.back()));
+    }
+    return absl::OkStatus();
+  }
+
   // In the order of their addresses, as TensorFlow's own ops do, so that two ops cannot wait for each other.
   void LockAll() {
     std::vector<tensorflow::mutex*> mutexes;

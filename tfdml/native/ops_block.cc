@@ -4,16 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "kernels/block.h"
 #include "kernels/finite.h"
 #include "locked_variables.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/platform/denormal.h"
-#include "tensorflow/core/platform/setround.h"
+#include "op_support.h"
 
 namespace tfdml {
 namespace {
@@ -21,11 +15,6 @@ namespace {
 using namespace tensorflow;  // NOLINT: op registration needs many of its names.
 using shape_inference::InferenceContext;
 using shape_inference::ShapeHandle;
-
-template <typename... Parts>
-absl::Status Invalid(const Parts&... parts) {
-  return absl::InvalidArgumentError(absl::StrCat(parts...));
-}
 
 template <typename Context>  // OpKernelConstruction or InferenceContext
 absl::Status GetFormat(Context* context, BlockFormat* format) {
@@ -79,17 +68,6 @@ absl::Status RemainderShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
-absl::Status SumShapes(InferenceContext* c) {
-  std::vector<PartialTensorShape> shapes;
-  TF_RETURN_IF_ERROR(c->GetAttr("shapes", &shapes));
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    ShapeHandle shape;
-    TF_RETURN_IF_ERROR(c->MakeShapeFromPartialTensorShape(shapes[i], &shape));
-    c->set_output(i, shape);
-  }
-  return absl::OkStatus();
-}
-
 #define TFDML_FORMAT_ATTRS                                        \
   Attr("kind: {'absmax', 'l2', 'sign', 'fp16', 'bf16'}")          \
       .Attr("bits: int")                                          \
@@ -134,36 +112,13 @@ REGISTER_OP("TfdmlBlockDecodeSum")
     .Output("sums: n * float")
     .TFDML_FORMAT_ATTRS.Attr("shapes: list(shape)")
     .Attr("n: int >= 1")
-    .SetShapeFn(SumShapes);
+    .SetShapeFn(OutputShapes);
 
 REGISTER_OP("TfdmlAllFinite")
     .Input("values: n * float")
     .Output("finite: bool")
     .Attr("n: int >= 1")
     .SetShapeFn(shape_inference::ScalarShape);
-
-// Subnormal numbers are zeros, as in TensorFlow's own ops: also on a thread that is not TensorFlow's.
-ParallelFor Threads(OpKernelContext* context) {
-  auto* pool = context->device()->tensorflow_cpu_worker_threads()->workers;
-  return [pool](int64_t total, int64_t cost, const RangeFn& work) {
-    pool->ParallelFor(total, cost, [&work](int64_t begin, int64_t end) {
-      const port::ScopedFlushDenormal flush;
-      const port::ScopedSetRound round(FE_TONEAREST);
-      work(begin, end);
-    });
-  };
-}
-
-template <typename T>
-absl::Status GetScalar(OpKernelContext* context, const char* name, T* value) {
-  const Tensor* tensor;
-  TF_RETURN_IF_ERROR(context->input(name, &tensor));
-  if (tensor->NumElements() != 1) {
-    return Invalid("`", name, "` must be a scalar, got ", tensor->shape().DebugString());
-  }
-  *value = tensor->flat<T>()(0);
-  return absl::OkStatus();
-}
 
 // What the three encoding ops have in common.
 class BlockEncodeOp : public OpKernel {
@@ -180,7 +135,9 @@ class BlockEncodeOp : public OpKernel {
     OP_REQUIRES_OK(context, context->input_list("values", &values));
     const VectorView<const float> view = View(values);
     BlockPayload payload{format_, {}, chunks_, nullptr};
-    OP_REQUIRES_OK(context, GetSeed(context, &payload.seed));
+    uint32_t first, second;
+    OP_REQUIRES_OK(context, GetSeed(context, &first, &second));
+    payload.seed = BlockSeed::Mix(first, second);
     Tensor* words;
     OP_REQUIRES_OK(context, context->allocate_output(
                                 0, {chunks_, format_.PayloadWords(view.size(), chunks_)}, &words));
@@ -208,17 +165,6 @@ class BlockEncodeOp : public OpKernel {
   }
 
  private:
-  static absl::Status GetSeed(OpKernelContext* context, BlockSeed* seed) {
-    const Tensor* tensor;
-    TF_RETURN_IF_ERROR(context->input("seed", &tensor));
-    if (tensor->NumElements() != 2) {
-      return Invalid("`seed` must have shape [2], got ", tensor->shape().DebugString());
-    }
-    const int32* words = tensor->flat<int32>().data();
-    *seed = BlockSeed::Mix(static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[1]));
-    return absl::OkStatus();
-  }
-
   BlockFormat format_;
   int64_t chunks_ = 1;
 };

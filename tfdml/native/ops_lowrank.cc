@@ -4,27 +4,15 @@
 #include <algorithm>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "kernels/lowrank.h"
 #include "locked_variables.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/platform/denormal.h"
-#include "tensorflow/core/platform/setround.h"
+#include "op_support.h"
 
 namespace tfdml {
 namespace {
 
 using namespace tensorflow;  // NOLINT: op registration needs many of its names.
 using shape_inference::InferenceContext;
-using shape_inference::ShapeHandle;
-
-template <typename... Parts>
-absl::Status Invalid(const Parts&... parts) {
-  return absl::InvalidArgumentError(absl::StrCat(parts...));
-}
 
 // What the attributes of all these ops say.
 struct Matrices {
@@ -63,17 +51,6 @@ absl::Status RightShape(InferenceContext* c) {
   Matrices matrices;
   TF_RETURN_IF_ERROR(matrices.Get(c));
   c->set_output(0, c->Vector(matrices.right_size));
-  return absl::OkStatus();
-}
-
-absl::Status MatrixShapes(InferenceContext* c) {
-  std::vector<PartialTensorShape> shapes;
-  TF_RETURN_IF_ERROR(c->GetAttr("shapes", &shapes));
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    ShapeHandle shape;
-    TF_RETURN_IF_ERROR(c->MakeShapeFromPartialTensorShape(shapes[i], &shape));
-    c->set_output(i, shape);
-  }
   return absl::OkStatus();
 }
 
@@ -126,19 +103,7 @@ REGISTER_OP("TfdmlLowrankExpand")
     .Attr("shapes: list(shape)")
     .Attr("rank: int >= 1")
     .Attr("n: int >= 1")
-    .SetShapeFn(MatrixShapes);
-
-// Subnormal numbers are zeros, as in TensorFlow's own ops: also on a thread that is not TensorFlow's.
-ParallelFor Threads(OpKernelContext* context) {
-  auto* pool = context->device()->tensorflow_cpu_worker_threads()->workers;
-  return [pool](int64_t total, int64_t cost, const RangeFn& work) {
-    pool->ParallelFor(total, cost, [&work](int64_t begin, int64_t end) {
-      const port::ScopedFlushDenormal flush;
-      const port::ScopedSetRound round(FE_TONEAREST);
-      work(begin, end);
-    });
-  };
-}
+    .SetShapeFn(OutputShapes);
 
 class LowRankOp : public OpKernel {
  public:
@@ -154,17 +119,6 @@ class LowRankOp : public OpKernel {
 
  protected:
   virtual absl::Status Run(OpKernelContext* context) = 0;
-
-  template <typename T>
-  static absl::Status GetScalar(OpKernelContext* context, const char* name, T* value) {
-    const Tensor* tensor;
-    TF_RETURN_IF_ERROR(context->input(name, &tensor));
-    if (tensor->NumElements() != 1) {
-      return Invalid("`", name, "` must be a scalar, got ", tensor->shape().DebugString());
-    }
-    *value = tensor->flat<T>()(0);
-    return absl::OkStatus();
-  }
 
   static absl::Status GetThin(OpKernelContext* context, const char* name, int64_t size, const float** data) {
     const Tensor* tensor;
@@ -189,20 +143,12 @@ class LowRankOp : public OpKernel {
   static absl::Status Lock(OpKernelContext* context, const char* name, const std::vector<int64_t>& sizes,
                            int64_t times, LockedVariables* variables, std::vector<float*>* data) {
     TF_RETURN_IF_ERROR(variables->Lock(context, name));
-    int64_t at = 0;
-    for (const int64_t size : sizes) {
-      data->push_back(nullptr);
-      int64_t pieces = 0;
-      variables->view(0).ForEachPiece(at, at + size * times, [&](float* piece, int64_t first, int64_t) {
-        if (first == at) data->back() = piece;
-        ++pieces;
-      });
-      at += size * times;
-      if (at > variables->view(0).size() || pieces > 1) at = -1;
-      if (at < 0) break;
-    }
-    if (at != variables->view(0).size()) {
-      return Invalid("The variables of `", name, "` must be of the sizes that `shapes` and `rank` say");
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      auto variable = variables->tensor(i).flat<float>();
+      if (variable.size() != sizes[i] * times) {
+        return Invalid("The variables of `", name, "` must be of the sizes that `shapes` and `rank` say");
+      }
+      data->push_back(variable.data());
     }
     return absl::OkStatus();
   }

@@ -5,13 +5,9 @@
 #include <list>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "kernels/sparse.h"
 #include "locked_variables.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
+#include "op_support.h"
 
 namespace tfdml {
 namespace {
@@ -19,28 +15,12 @@ namespace {
 using namespace tensorflow;  // NOLINT: op registration needs many of its names.
 using shape_inference::InferenceContext;
 
-template <typename... Parts>
-absl::Status Invalid(const Parts&... parts) {
-  return absl::InvalidArgumentError(absl::StrCat(parts...));
-}
-
 // int32 [1, per_value * k + extra]
 template <int per_value, int extra>
 absl::Status WordsShape(InferenceContext* c) {
   int64_t k;
   TF_RETURN_IF_ERROR(c->GetAttr("k", &k));
   c->set_output(0, c->MakeShape({c->MakeDim(1), c->MakeDim(per_value * k + extra)}));
-  return absl::OkStatus();
-}
-
-absl::Status OutputShapes(InferenceContext* c) {
-  std::vector<PartialTensorShape> shapes;
-  TF_RETURN_IF_ERROR(c->GetAttr("shapes", &shapes));
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    shape_inference::ShapeHandle shape;
-    TF_RETURN_IF_ERROR(c->MakeShapeFromPartialTensorShape(shapes[i], &shape));
-    c->set_output(i, shape);
-  }
   return absl::OkStatus();
 }
 
@@ -112,32 +92,6 @@ REGISTER_OP("TfdmlSumRandom")
     .Attr("n: int >= 1")
     .SetShapeFn(OutputShapes);
 
-ParallelFor Threads(OpKernelContext* context) {
-  auto* pool = context->device()->tensorflow_cpu_worker_threads()->workers;
-  return [pool](int64_t total, int64_t cost, const RangeFn& work) { pool->ParallelFor(total, cost, work); };
-}
-
-template <typename T>
-absl::Status Scalar(OpKernelContext* context, const char* name, T* value) {
-  const Tensor* tensor;
-  TF_RETURN_IF_ERROR(context->input(name, &tensor));
-  if (tensor->NumElements() != 1) {
-    return Invalid("`", name, "` must be a scalar, got ", tensor->shape().DebugString());
-  }
-  *value = tensor->flat<T>()(0);
-  return absl::OkStatus();
-}
-
-absl::Status GetSeed(OpKernelContext* context, Seed* seed) {
-  const Tensor* tensor;
-  TF_RETURN_IF_ERROR(context->input("seed", &tensor));
-  if (tensor->NumElements() != 2) {
-    return Invalid("`seed` must have shape [2], got ", tensor->shape().DebugString());
-  }
-  *seed = {static_cast<uint32_t>(tensor->flat<int32>()(0)), static_cast<uint32_t>(tensor->flat<int32>()(1))};
-  return absl::OkStatus();
-}
-
 // What the encoding ops have in common: Encode() writes the words of `values`.
 class EncodeOp : public OpKernel {
  public:
@@ -165,7 +119,7 @@ class EncodeOp : public OpKernel {
 
   // Whether state may change. If not, the words become zeros, which can be decoded.
   absl::Status GetCommit(OpKernelContext* context, int32* words, bool* commit) {
-    TF_RETURN_IF_ERROR(Scalar(context, "commit", commit));
+    TF_RETURN_IF_ERROR(GetScalar(context, "commit", commit));
     if (!*commit) std::fill(words, words + num_words_, 0);
     return absl::OkStatus();
   }
@@ -196,7 +150,7 @@ class TopKFeedbackOp : public EncodeOp {
     bool commit;
     float scale;
     TF_RETURN_IF_ERROR(GetCommit(context, words, &commit));
-    TF_RETURN_IF_ERROR(Scalar(context, "residual_scale", &scale));
+    TF_RETURN_IF_ERROR(GetScalar(context, "residual_scale", &scale));
     if (!commit) return absl::OkStatus();
     LockedVariables variables;
     TF_RETURN_IF_ERROR(variables.Lock(context, tensors, {"residuals"}));
@@ -214,7 +168,7 @@ class TopKMomentumOp : public EncodeOp {
     bool commit;
     float momentum;
     TF_RETURN_IF_ERROR(GetCommit(context, words, &commit));
-    TF_RETURN_IF_ERROR(Scalar(context, "momentum", &momentum));
+    TF_RETURN_IF_ERROR(GetScalar(context, "momentum", &momentum));
     if (!commit) return absl::OkStatus();
     LockedVariables variables;
     TF_RETURN_IF_ERROR(variables.Lock(context, tensors, {"velocities", "residuals"}));
@@ -232,7 +186,7 @@ class RandomKOp : public EncodeOp {
   absl::Status Encode(OpKernelContext* context, const OpInputList&, const VectorView<const float>& values,
                       int32* words) override {
     Seed seed;
-    TF_RETURN_IF_ERROR(GetSeed(context, &seed));
+    TF_RETURN_IF_ERROR(GetSeed(context, &seed.s0, &seed.s1));
     RandomK(values, k_, seed, unbiased_, Threads(context), words);
     return absl::OkStatus();
   }
@@ -253,8 +207,8 @@ class RandomKFeedbackOp : public EncodeOp {
     float scale;
     Seed seed;
     TF_RETURN_IF_ERROR(GetCommit(context, words, &commit));
-    TF_RETURN_IF_ERROR(Scalar(context, "residual_scale", &scale));
-    TF_RETURN_IF_ERROR(GetSeed(context, &seed));
+    TF_RETURN_IF_ERROR(GetScalar(context, "residual_scale", &scale));
+    TF_RETURN_IF_ERROR(GetSeed(context, &seed.s0, &seed.s1));
     if (!commit) return absl::OkStatus();
     LockedVariables variables;
     TF_RETURN_IF_ERROR(variables.Lock(context, tensors, {"residuals"}));
@@ -277,7 +231,7 @@ class SumOp : public OpKernel {
     const Tensor* words;
     float initial;
     OP_REQUIRES_OK(context, context->input("words", &words));
-    OP_REQUIRES_OK(context, Scalar(context, "initial", &initial));
+    OP_REQUIRES_OK(context, GetScalar(context, "initial", &initial));
     OP_REQUIRES(context, words->dims() == 3 && words->dim_size(1) == 1,
                 Invalid("`words` must have shape [payloads, 1, words], got ",
                                         words->shape().DebugString()));
