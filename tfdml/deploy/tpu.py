@@ -150,7 +150,11 @@ run() {{
     fi
     echo "status $status: starting again from what was saved"
     # A spot slice that was taken away cannot be started again.
-    if [ "$(state)" != ACTIVE ]; then delete; create; install; fi
+    if [ "$(state)" != ACTIVE ]; then
+      delete || true
+      create
+      install
+    fi
   done
 }}
 
