@@ -43,6 +43,7 @@ def main() -> None:
                 "Run it on a larger machine, or give this process more with taskset."
             )
         torch_python = find_torch()
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # As `tfdml launch` does; for every side.
     steps, segments, runs = (48, 3, 1) if flags.quick else (64, 4, 3)
     measured: list[dict[int, Rates]] = []
     for _ in range(runs):
@@ -110,6 +111,13 @@ def rows_of(measured: list[dict[int, Rates]]) -> list[Row]:
             ratio(2, "Trainer, int8", "hand-written"),
             "ratio",
             baseline="hand-written loop",
+        ),
+        Row(
+            "2 workers: Trainer, int8",
+            ratio(2, "Trainer, int8", "DDP"),
+            "ratio",
+            floor=1.0,
+            baseline="PyTorch DDP, gloo",
         ),
     ]
     for side in ("Trainer", "hand-written", "DDP"):

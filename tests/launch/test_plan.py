@@ -25,10 +25,11 @@ def test_local_workers_have_ports_of_their_own() -> None:
     assert len(set(seen[0].jobs["worker"])) == 3
 
 
-def test_what_tensorflow_remarks_is_left_out_unless_it_is_asked_for() -> None:
-    for environ, expected in (({}, "1"), ({"TF_CPP_MIN_LOG_LEVEL": "0"}, "0")):
+@pytest.mark.parametrize("name", ["TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"])
+def test_tasks_import_a_quiet_and_fast_tensorflow_unless_another_is_asked_for(name: str) -> None:
+    for environ, expected in (({}, "1"), ({name: "0"}, "0")):
         (task,) = plan.plan_tasks(plan.on_this_host(1), "train.py", [], environ=environ)
-        assert task.environment(environ)["TF_CPP_MIN_LOG_LEVEL"] == expected
+        assert task.environment(environ)[name] == expected
 
 
 def test_only_what_all_tasks_share_is_set_for_the_import() -> None:
