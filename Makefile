@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: demo test test-all lint upstream clean
+.PHONY: demo test test-all lint validate upstream clean
 .DEFAULT_GOAL := test
 
 $(STAMP): setup.cfg pyproject.toml
@@ -39,6 +39,27 @@ lint: $(STAMP)
 	$(VENV_PYTHON) -m mypy
 	.venv/bin/lint-imports
 
+# The files that `tfdml cluster` writes, against the schemas of those who read them: in an environment of
+# its own, with the extra `validate` of setup.cfg and without tfdml.
+VALIDATE_STAMP := .venv-validate/.installed
+VALIDATE_PACKAGES := import configparser; setup = configparser.ConfigParser(); \
+  setup.read('setup.cfg'); print(setup['options.extras_require']['validate'])
+$(VALIDATE_STAMP): setup.cfg
+	@mkdir -p .venv-validate
+	@$(PYTHON) -c "$(VALIDATE_PACKAGES)" > .venv-validate/packages.txt
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv-validate && \
+	  uv pip install --quiet --python .venv-validate/bin/python -r .venv-validate/packages.txt; \
+	else \
+	  $(PYTHON) -m venv .venv-validate && \
+	  .venv-validate/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -r .venv-validate/packages.txt; \
+	fi
+	@touch $@
+
+validate: $(STAMP) $(VALIDATE_STAMP)
+	$(VENV_PYTHON) -m pytest tests/deploy/test_validate.py
+
 # The pinned defects and private names, against the newest nightly Keras in an environment of its own:
 # what fails here, upstream has fixed or changed.
 NIGHTLY_PYTHON := .venv-nightly/bin/python
@@ -53,4 +74,4 @@ upstream:
 	  tests/strategies/test_virtual_devices.py
 
 clean:
-	rm -rf .venv .venv-nightly build dist runs *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-nightly .venv-validate build dist runs *.egg-info .pytest_cache .mypy_cache .ruff_cache

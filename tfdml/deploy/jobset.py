@@ -28,7 +28,7 @@ def generate(job: Job) -> str:
 #   kubectl logs --namespace={job.namespace} --follow job/{job.name}-{next(iter(job.task_counts))}-0
 #   kubectl delete -f FILE
 #
-# Needed beforehand: JobSet 0.6 or newer (https://jobset.sigs.k8s.io) on Kubernetes 1.27 or newer, an
+# Needed beforehand: JobSet 0.6 or newer (https://jobset.sigs.k8s.io) on Kubernetes 1.31 or newer, an
 # image with tfdml and the script (`tfdml cluster --format=dockerfile`), and the claim below, which all
 # nodes can write to.
 #
