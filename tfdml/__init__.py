@@ -15,6 +15,7 @@ _SUBMODULES = (
     "cluster",
     "config",
     "data",
+    "doctor",
     "errors",
     "launch",
     "optimizers",

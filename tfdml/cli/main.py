@@ -22,6 +22,7 @@ from tfdml.version import __version__
 
 COMMANDS = {
     "launch": "run a script as one task or several, on this host or on many",
+    "doctor": "say what is installed, what is there, and what would go wrong",
     "cluster": "say how the cluster is found here, or write a file that starts a job somewhere",
     "build-ops": "compile the native ops for this host, or for a wheel to carry",
     "recipes": "list the training recipes that come with tfdml, and copy one to start from",

@@ -1,0 +1,1 @@
+"""One check a module; `tfdml/doctor/order.py` has the list."""
