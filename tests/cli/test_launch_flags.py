@@ -31,10 +31,22 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     [
         (["--workers=0"], "--workers must be at least 1, got 0"),
         (["--workers=-2"], "--workers must be at least 1, got -2"),
-        (["--hosts=a:1,b:1"], "--hosts needs --node_index"),
-        (["--node_index=0"], "--node_index counts the hosts of --hosts"),
+        (["--hosts=a:1,b:1"], "none of the hosts a, b is clearly this one"),
+        (["--node_index=0"], "--node_index is about the hosts of --hosts or --hostfile"),
+        (["--ssh"], "--ssh is about the hosts of --hosts or --hostfile, which are missing"),
+        (
+            ["--ssh_env=HOME"],
+            "--ssh_env takes a variable along to other hosts, but --ssh is missing",
+        ),
+        (
+            ["--hosts=a,b", "--ssh", "--ssh_env=NO_SUCH"],
+            "--ssh_env=NO_SUCH names a variable that is not",
+        ),
+        (["--hosts=a:1", "--hostfile=x"], "--hosts and --hostfile both list the hosts"),
+        (["--hostfile=/nowhere/x"], "--hostfile=/nowhere/x cannot be read"),
         (["--hosts=a:1,b:1", "--node_index=2"], "--node_index must be from 0 to 1"),
-        (["--hosts=a,b", "--node_index=0"], "--hosts must be HOST:WORKERS"),
+        (["--hosts=a:0,b", "--node_index=0"], "--hosts must be HOST or HOST:TASKS"),
+        (["--hosts=a:1,b:1", "--node_index=-1"], "--node_index must be from 0 to 1"),
         (["--hosts=a:1,b:1", "--node_index=0", "--workers=2"], "leave out --workers"),
         (["--hosts=a:2", "--node_index=0", "--base_port=65535"], "--base_port=65535 gives ports"),
         (["--gpus_per_worker=-1"], "--gpus_per_worker must be 0 or more"),
@@ -73,11 +85,23 @@ def test_a_log_directory_that_cannot_be_made(
     assert "cannot write the log file" in error and error.count("\n") == 1
 
 
-def test_tf_config_that_is_already_set(
+def test_a_hostfile_without_a_host(
+    capsys: pytest.CaptureFixture[str], script: str, tmp_path: Path
+) -> None:
+    hostfile = tmp_path / "hosts.txt"
+    hostfile.write_text("# nobody\n")
+    assert f"{hostfile} names no host" in refused(capsys, f"--hostfile={hostfile}", script)
+    hostfile.write_text("a slots=2\n")
+    error = refused(capsys, f"--hostfile={hostfile}", "--workers=2", script)
+    assert "--hostfile says how many workers each host has: leave out --workers" in error
+
+
+def test_hosts_with_a_tf_config_that_is_set(
     capsys: pytest.CaptureFixture[str], script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", "{}")
-    assert "TF_CONFIG is already set" in refused(capsys, "--workers=2", script)
+    error = refused(capsys, "--hosts=a:1,b:1", "--node_index=0", script)
+    assert "TF_CONFIG is already set" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["--gpus_per_worker", "--gpus-per-worker"])

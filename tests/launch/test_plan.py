@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tfdml.cluster import ClusterSpec
+from tfdml.cluster.hosts import parse_list
 from tfdml.errors import ClusterError
 from tfdml.launch import gpus, plan
 
@@ -40,7 +41,7 @@ def test_only_what_all_tasks_share_is_set_for_the_import() -> None:
 
 
 def test_every_host_works_out_the_same_cluster_and_its_own_share() -> None:
-    hosts = plan.parse_hosts("a:2, b:1,[fe80::1]:2")
+    hosts = parse_list("a:2, b,[fe80::1]:2", "--hosts")
     shares = [plan.on_many_hosts(hosts, i, base_port=7000) for i in range(3)]
     assert [[task.task_name for task in share] for share in shares] == [
         ["worker 0", "worker 1"],
@@ -51,27 +52,28 @@ def test_every_host_works_out_the_same_cluster_and_its_own_share() -> None:
     assert clusters == {("a:7000", "a:7001", "b:7000", "[fe80::1]:7000", "[fe80::1]:7001")}
 
 
-@pytest.mark.parametrize("text", ["", "a", "a:", "a:0", "a:-1", "a:x", ":2", "a:2,", "a:2,,b:2"])
-def test_malformed_hosts_are_refused(text: str) -> None:
-    with pytest.raises(ClusterError, match="HOST:WORKERS"):
-        plan.parse_hosts(text)
-
-
-def test_a_host_is_listed_once() -> None:
-    with pytest.raises(ClusterError, match="names a more than once"):
-        plan.parse_hosts("a:1,b:1,a:1")
-
-
 @pytest.mark.parametrize("node_index", [-1, 2])
 def test_node_index_out_of_range(node_index: int) -> None:
     with pytest.raises(ClusterError, match="--node_index must be from 0 to 1"):
-        plan.on_many_hosts(plan.parse_hosts("a:1,b:1"), node_index, base_port=7000)
+        plan.on_many_hosts(parse_list("a:1,b:1", "--hosts"), node_index, base_port=7000)
 
 
 @pytest.mark.parametrize("base_port", [0, 65535])
 def test_ports_out_of_range(base_port: int) -> None:
     with pytest.raises(ClusterError, match="--base_port"):
-        plan.on_many_hosts(plan.parse_hosts("a:2,b:2"), 0, base_port)
+        plan.on_many_hosts(parse_list("a:2,b:2", "--hosts"), 0, base_port)
+
+
+def test_gpus_that_a_batch_system_means_for_the_job() -> None:
+    def variables(environ: dict[str, str], workers: int) -> list[str | None]:
+        tasks = plan.plan_tasks(
+            plan.on_this_host(workers), "train.py", [], platform_gpus=("2", "3"), environ=environ
+        )
+        return [task.variables.get("CUDA_VISIBLE_DEVICES") for task in tasks]
+
+    assert variables({}, 1) == ["2,3"]
+    assert variables({}, 2) == ["2", "3"]
+    assert variables({"CUDA_VISIBLE_DEVICES": "7"}, 1) == [None]
 
 
 def test_a_tf_config_of_the_platform_is_not_overwritten() -> None:

@@ -7,6 +7,12 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfdml.cluster import lost_peers
+from tfdml.cluster.spec import ClusterSpec
+
+# A task ends with it that was asked to stop and has saved: whoever started it starts it again.
+PREEMPTED_STATUS = 42
+SSH_STATUS = 255  # Of ssh itself.
 # What TensorFlow prints in a task whose peer is gone: the end of a connection, of a heartbeat, or
 # of a collective that another task has broken off.
 _PEER_LOST = re.compile(
@@ -14,39 +20,95 @@ _PEER_LOST = re.compile(
     r"|failed to connect to all addresses|heartbeat|AbortedError|ABORTED|CancelledError|CANCELLED"
     r"|[Cc]ollective ops is aborted|coordination service|RPC response deadline"
 )
+# What a task prints that knows better: tfdml/strategies/lost_peers.py.
+_SENTENCE = re.compile(r"error: (lost (?:chief|worker|ps) \d+ \(.*)")
 _PORT_CLASH = "Could not start gRPC server"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that failed. `returncode` is negative for a signal; `ended_at` in seconds."""
+    """A task that failed. `returncode` is negative for a signal; `ended_at` in seconds.
+
+    `cluster` is the task's, as it sees it; None where `task_name` is a host with a launcher of its own.
+    `is_new` says whether the last lines have not been shown yet, `greeted` whether such a launcher ran.
+    """
 
     task_name: str
     returncode: int
     ended_at: float
     last_lines: Sequence[str] = ()
+    cluster: ClusterSpec | None = None
+    is_host: bool = False
+    is_new: bool = True
+    greeted: bool = False
 
     @property
     def status(self) -> int:
         """As a shell counts: 128 + n for signal n."""
-        return self.returncode if self.returncode >= 0 else 128 - self.returncode
+        return status_of(self.returncode)
 
     @property
     def is_port_clash(self) -> bool:
         return any(_PORT_CLASH in line for line in self.last_lines)
 
     @property
+    def lost_peers(self) -> str | None:
+        """Which other tasks this one found gone, as a sentence, where that is why it ended."""
+        if self.is_host or self.returncode < 0:
+            return None
+        said = [found[1] for line in self.last_lines if (found := _SENTENCE.match(line))]
+        if said or self.cluster is None:
+            return said[-1] if said else None
+        return lost_peers.sentence("\n".join(self.last_lines), self.cluster)
+
+    @property
     def looks_like_lost_peer(self) -> bool:
         """Whether the task may only have failed because another one had gone."""
-        return any(_PEER_LOST.search(line) for line in self.last_lines)
+        return self.lost_peers is not None or any(
+            _PEER_LOST.search(line) or "error: lost " in line for line in self.last_lines
+        )
+
+    @property
+    def shown_lines(self) -> Sequence[str]:
+        """The last lines that a report should have."""
+        if self.lost_peers or self._is_of_ssh or (self.is_host and not self.is_new):
+            return ()
+        return self.last_lines
 
     def summary(self) -> str:
-        """What happened, in one line without an end."""
+        """What happened, in one line; without an end where lines may follow it."""
+        if self._is_of_ssh:
+            return self._ssh_summary()
+        if self.returncode == PREEMPTED_STATUS:
+            return (
+                f"{self.task_name} ended with exit status {self.returncode}: it was told to stop and has "
+                "saved; start the job again and it goes on"
+            )
+        if self.lost_peers:
+            return f"{self.task_name} {self.lost_peers}"
         if self.returncode >= 0:
             return f"{self.task_name} failed with exit status {self.returncode}"
         name = signal.Signals(-self.returncode).name
         hint = " (the kernel does this when memory runs out)" if name == "SIGKILL" else ""
         return f"{self.task_name} was ended by {name}{hint}"
+
+    @property
+    def _is_of_ssh(self) -> bool:
+        return self.is_host and self.returncode == SSH_STATUS
+
+    def _ssh_summary(self) -> str:
+        said = [line.strip() for line in self.last_lines if line.strip()]
+        why = f" ({said[-1].rstrip('.')})" if said else ""
+        if self.greeted:
+            return f"the ssh connection to {self.task_name} broke{why}."
+        return (
+            f"{self.task_name} could not be reached by ssh{why}: "
+            f"`ssh -o BatchMode=yes {self.task_name} true` must work there without a question."
+        )
+
+
+def status_of(returncode: int) -> int:
+    return returncode if returncode >= 0 else 128 - returncode
 
 
 def root_cause(failures: Sequence[Failure]) -> Failure:

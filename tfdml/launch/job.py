@@ -1,4 +1,4 @@
-"""The tasks of a job on this host, from their start until the last of them has ended."""
+"""The tasks of a job that this launcher starts, from their start until the last of them has ended."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from tfdml.launch.failure import Failure, root_cause
+from tfdml.launch.failure import PREEMPTED_STATUS, Failure, root_cause
 from tfdml.launch.guard import Guard
 from tfdml.launch.output import Console, TaskOutput
-from tfdml.launch.plan import Task, common_environment
-from tfdml.launch.start import Process, Starter, kill_group
+from tfdml.launch.plan import Remote, Task, common_environment
+from tfdml.launch.start import Process, Starter
 
 # A task that lost its peer can end before the peer itself has: an exception takes Python a while.
 ROOT_CAUSE_SECONDS = 3.0
@@ -24,6 +24,9 @@ ROOT_CAUSE_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 # SIGKILL acts at once, but not on a process that waits for a file server.
 KILL_SECONDS = 30.0
+QUICK_SECONDS = 5.0
+# The launcher of another host gives its tasks the same grace period, and has to tell of their end.
+REMOTE_SECONDS = 5.0
 _CANNOT_START = (
     b"error: no process could be made for the task; --start_method=spawn may show why.\n"
 )
@@ -31,17 +34,22 @@ _CANNOT_START = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `failure` is the root cause, `stopped_by` the signal to stop it."""
+    """How a job ended: `failure` is the root cause, `stopped_by` the signal to stop it.
+
+    `returncodes` are those of the tasks that ended after that signal.
+    """
 
     failure: Failure | None = None
     stopped_by: int | None = None
     reason: str = ""
+    returncodes: Sequence[int] = field(default_factory=tuple)
 
     @property
     def status(self) -> int:
         """The launcher's exit status."""
         if self.stopped_by is not None:
-            return 128 + self.stopped_by
+            preempted = PREEMPTED_STATUS in self.returncodes
+            return PREEMPTED_STATUS if preempted else 128 + self.stopped_by
         return self.failure.status if self.failure else 0
 
 
@@ -66,7 +74,7 @@ class Job:
 
     def __init__(
         self,
-        tasks: Sequence[Task],
+        tasks: Sequence[Task | Remote],
         starter: Starter,
         guard: Guard,
         console: Console,
@@ -79,42 +87,62 @@ class Job:
         self._guard = guard
         self._grace_period_seconds = grace_period_seconds
         self._outputs = [
-            TaskOutput(task.name, i, console, log_dir and log_path(log_dir, task))
+            TaskOutput(task.name, i, console, _log_path(log_dir, task))
             for i, task in enumerate(tasks)
         ]
+        self._has_remotes = any(isinstance(task, Remote) for task in tasks)
         self._processes: dict[int, Process] = {}
         self._running: set[int] = set()
         self._failures: list[Failure] = []
+        self._stopped_returncodes: list[int] = []
         self._stopping = threading.Event()
         # A SimpleQueue, because a signal handler may put into it while the main thread does.
         self._events: SimpleQueue[_Ended | _Stop] = SimpleQueue()
 
     def start(self) -> None:
         """Begin to start every task, from the main thread; returns before they run."""
-        self._starter.prepare(common_environment(self._tasks, os.environ))
+        here = [task for task in self._tasks if isinstance(task, Task)]
+        if here:
+            self._starter.prepare(common_environment(here, os.environ))
         for position in range(len(self._tasks)):
             self._running.add(position)
             threading.Thread(target=self._run_task, args=(position,), daemon=True).start()
 
     def stop(self, signum: int = signal.SIGTERM, reason: str = "") -> None:
-        """End all tasks: by `signum` now, by SIGKILL after the grace period or a second call."""
+        """End all tasks: by `signum` now, by SIGKILL after the grace period, or on a second SIGINT.
+
+        A second SIGTERM changes nothing: batch systems repeat it while a task saves what it has.
+        """
         self._events.put(_Stop(signum, reason))
+
+    def pass_on(self, signum: int) -> None:
+        """Send a signal to every task that does not ask it to end."""
+        for position in tuple(self._running):
+            if position in self._processes:
+                self._processes[position].pass_on(signum)
 
     def wait(self) -> Outcome:
         """Block until every task has ended."""
         while self._running:
             event = self._events.get()
             if isinstance(event, _Stop):
-                self._end_all(event.signum)
-                return Outcome(stopped_by=event.signum, reason=event.reason)
+                return self._stopped(event)
             self._note(event)
             if self._failures:
                 stop = self._await_root_cause()
-                self._end_all(signal.SIGTERM)
                 if stop is not None:
-                    return Outcome(stopped_by=stop.signum, reason=stop.reason)
+                    return self._stopped(stop)
+                self._end_all(signal.SIGTERM, self._grace_period_seconds)
                 return Outcome(failure=root_cause(self._failures))
         return Outcome()
+
+    def _stopped(self, stop: _Stop) -> Outcome:
+        # Somebody who stops a job may leave it much time to save. Where nothing can be waited for, or
+        # nobody reads the output, there is nothing to save either.
+        grace = self._grace_period_seconds
+        self._end_all(stop.signum, min(grace, QUICK_SECONDS) if stop.reason else grace)
+        returncodes = tuple(self._stopped_returncodes)
+        return Outcome(stopped_by=stop.signum, reason=stop.reason, returncodes=returncodes)
 
     def _run_task(self, position: int) -> None:
         """A thread for each task: start it, wait for it, tell."""
@@ -132,7 +160,7 @@ class Job:
         self._processes[position] = process
         output.close_write_end()
         if self._stopping.is_set():
-            kill_group(process.pid, signal.SIGKILL)
+            process.end(signal.SIGKILL)
         returncode = process.wait()
         ended_at = time.monotonic()
         self._guard.forget(process.pid)
@@ -142,6 +170,8 @@ class Job:
     def _note(self, event: _Ended) -> None:
         self._running.discard(event.position)
         output = self._outputs[event.position]
+        if self._stopping.is_set():
+            self._stopped_returncodes.append(event.returncode)
         if event.returncode == 0:
             output.release()
         if event.returncode == 0 or self._stopping.is_set():
@@ -149,12 +179,25 @@ class Job:
         # The others are going to fail for want of this one: what they say of it is not the cause.
         for position in self._running:
             self._outputs[position].mute()
-        name = self._tasks[event.position].name
-        self._failures.append(Failure(name, event.returncode, event.at, output.last_lines()))
+        task = self._tasks[event.position]
+        self._failures.append(
+            Failure(
+                task.name,
+                event.returncode,
+                event.at,
+                output.last_lines(),
+                cluster=task.cluster if isinstance(task, Task) else None,
+                is_host=isinstance(task, Remote),
+                is_new=output.is_kept_back,
+                greeted=output.greeted,
+            )
+        )
 
     def _await_root_cause(self) -> _Stop | None:
         """Give a task that may have caused the failure a moment to end, too."""
         deadline = time.monotonic() + ROOT_CAUSE_SECONDS
+        if self._has_remotes:  # Whose launcher ends its other tasks before it tells.
+            deadline += self._grace_period_seconds
         while self._running and root_cause(self._failures).looks_like_lost_peer:
             event = self._next_event(deadline)
             if event is None:
@@ -164,17 +207,22 @@ class Job:
             self._note(event)
         return None
 
-    def _end_all(self, signum: int) -> None:
+    def _end_all(self, signum: int, grace_seconds: float) -> None:
         self._stopping.set()
         self._signal_all(signum)
         if any(position not in self._processes for position in self._running):
             self._starter.close()  # Those that have not been started need not be.
-        deadline = time.monotonic() + self._grace_period_seconds
-        while self._running and signum != signal.SIGKILL:
+        deadline = time.monotonic() + grace_seconds
+        if self._has_remotes:
+            deadline += REMOTE_SECONDS
+        while self._running:
             event = self._next_event(deadline)
-            if not isinstance(event, _Ended):
+            if event is None:
                 break
-            self._note(event)
+            if isinstance(event, _Ended):
+                self._note(event)
+            elif event.signum == signal.SIGINT:
+                break
         self._signal_all(signal.SIGKILL)
         deadline = time.monotonic() + KILL_SECONDS
         while self._running:
@@ -187,7 +235,7 @@ class Job:
     def _signal_all(self, signum: int) -> None:
         for position in tuple(self._running):
             if position in self._processes:
-                kill_group(self._processes[position].pid, signum)
+                self._processes[position].end(signum)
 
     def _next_event(self, deadline: float) -> _Ended | _Stop | None:
         try:
@@ -196,6 +244,8 @@ class Job:
             return None
 
 
-def log_path(log_dir: Path, task: Task) -> Path:
-    """For example logs/worker-1.log."""
+def _log_path(log_dir: Path | None, task: Task | Remote) -> Path | None:
+    """For example logs/worker-1.log; other hosts write their own."""
+    if log_dir is None or isinstance(task, Remote):
+        return None
     return log_dir / f"{task.name.replace(' ', '-')}.log"

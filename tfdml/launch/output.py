@@ -16,6 +16,7 @@ from typing import BinaryIO
 from tfdml.errors import ConfigError
 
 TAIL_LINES = 20
+GREETING = b"tfdml launch: "
 # What a task prints when it is about to fail. All tasks of a job often fail alike, so it is kept
 # from the console for as long as a task may take to end: the job shows the root cause's, once.
 _LAST_WORDS = re.compile(rb'Traceback \(most recent call last\):|  File "|error: ')
@@ -128,6 +129,7 @@ class TaskOutput:
         self._last_words: list[bytes] = []
         self._last_words_at = 0.0
         self._muted = False
+        self.greeted = False  # Whether a launcher, of another host, has said something in it.
         read_fd, self.write_fd = os.pipe()
         self._thread = threading.Thread(target=self._read, args=(read_fd,), daemon=True)
         self._thread.start()
@@ -148,6 +150,11 @@ class TaskOutput:
         """Of a task that has failed: its last words, or else its last lines, oldest first."""
         lines = self._last_words or tuple(self._tail)
         return [line.decode(errors="replace") for line in lines]
+
+    @property
+    def is_kept_back(self) -> bool:
+        """Whether some of the last lines have not been on the console."""
+        return self._muted or bool(self._last_words)
 
     def release(self) -> None:
         """Show what was kept back after all: the task has not failed."""
@@ -171,6 +178,7 @@ class TaskOutput:
 
     def _take(self, lines: list[bytes]) -> None:
         self._tail.extend(lines)
+        self.greeted = self.greeted or any(line.startswith(GREETING) for line in lines)
         if self._log is not None:
             self._log.write(b"".join(line + b"\n" for line in lines))
             self._log.flush()

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tfdml.cluster.hosts import Host, addresses_of
 from tfdml.cluster.ports import free_ports
+from tfdml.cluster.resolver import MAX_PORT
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError
 from tfdml.launch import gpus
-
-MAX_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -47,29 +47,15 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Host:
+class Remote:
+    """Another host, on which `command` starts a launcher of its own, and what to send to its standard input."""
+
     name: str
-    workers: int
+    command: tuple[str, ...]
+    first_line: str
 
-
-def parse_hosts(text: str) -> tuple[Host, ...]:
-    """Read "a:2,b:2": two workers on host a, two on host b. Raises `ClusterError`."""
-    hosts = []
-    for entry in text.split(","):
-        name, _, workers = entry.strip().rpartition(":")
-        if not name or not (workers.isascii() and workers.isdigit()) or int(workers) < 1:
-            raise ClusterError(
-                "--hosts must be HOST:WORKERS,... with at least one worker each, like a:2,b:2; "
-                f"got {entry.strip()!r} in {text!r}."
-            )
-        hosts.append(Host(name, int(workers)))
-    repeated = {host.name for host in hosts if [h.name for h in hosts].count(host.name) > 1}
-    if repeated:
-        raise ClusterError(
-            f"--hosts names {', '.join(sorted(repeated))} more than once in {text!r}: "
-            "list each host once, with all its workers."
-        )
-    return tuple(hosts)
+    def shell_line(self) -> str:
+        return shlex.join(self.command)
 
 
 def on_this_host(workers: int) -> list[ClusterSpec]:
@@ -92,16 +78,15 @@ def on_many_hosts(hosts: Sequence[Host], node_index: int, base_port: int) -> lis
             f"--node_index must be from 0 to {len(hosts) - 1}, the position of this host in "
             f"--hosts, got {node_index}."
         )
-    last_port = base_port + max(host.workers for host in hosts) - 1
+    last_port = base_port + max(host.slots for host in hosts) - 1
     if base_port < 1 or last_port > MAX_PORT:
         raise ClusterError(
             f"--base_port={base_port} gives ports up to {last_port}: they must be from 1 to "
             f"{MAX_PORT}."
         )
-    addresses = [f"{host.name}:{base_port + i}" for host in hosts for i in range(host.workers)]
-    first = sum(host.workers for host in hosts[:node_index])
-    tasks = list(ClusterSpec({"worker": tuple(addresses)}).tasks())
-    return tasks[first : first + hosts[node_index].workers]
+    tasks = list(ClusterSpec({"worker": tuple(addresses_of(hosts, base_port))}).tasks())
+    first = sum(host.slots for host in hosts[:node_index])
+    return tasks[first : first + hosts[node_index].slots]
 
 
 def plan_tasks(
@@ -110,16 +95,26 @@ def plan_tasks(
     arguments: Sequence[str],
     *,
     gpus_per_worker: int | None = None,
+    platform_gpus: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> list[Task]:
-    """One task for each of `clusters`, this host's tasks. Raises `ClusterError`."""
+    """One task for each of `clusters`, this host's tasks. Raises `ClusterError`.
+
+    `platform_gpus` are those that a batch system means for this host's part of the job, where it says so.
+    """
     environ = os.environ if environ is None else environ
     if environ.get("TF_CONFIG", "").strip():
         raise ClusterError(
-            "TF_CONFIG is already set, but the launcher gives every task its own: unset it, or "
-            "start the script with python where the platform starts one process per task."
+            "TF_CONFIG is already set, but with --workers or --hosts the launcher gives every task its own: "
+            "unset it, or leave these flags out to start the task that it describes."
         )
-    shares = gpus.divide(gpus.visible_gpus(environ), len(clusters), gpus_per_worker)
+    visible = gpus.visible_gpus(environ)
+    if platform_gpus is not None and gpus.VARIABLE not in environ:
+        visible = list(platform_gpus)
+        gpus_per_worker = (
+            len(visible) if gpus_per_worker is None and len(clusters) == 1 else gpus_per_worker
+        )
+    shares = gpus.divide(visible, len(clusters), gpus_per_worker)
     tasks = []
     for index, cluster in enumerate(clusters):
         # Without PYTHONUNBUFFERED python keeps the output of a pipe back until it has 8 KB of it.
@@ -141,6 +136,21 @@ def plan_tasks(
     return tasks
 
 
+def variables_of(cluster: ClusterSpec, environ: Mapping[str, str]) -> dict[str, str]:
+    """What `cluster`'s task is given whoever laid the cluster out."""
+    # Without PYTHONUNBUFFERED python keeps the output of a pipe back until it has 8 KB of it.
+    variables = {"KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"}
+    if "TF_CPP_MIN_LOG_LEVEL" not in environ:
+        variables["TF_CPP_MIN_LOG_LEVEL"] = "1"  # A dozen remarks a task; warnings stay.
+    if cluster.is_local:
+        # Under Slurm, say, it would otherwise look for the tasks of the allocation.
+        variables["TFDML_CLUSTER"] = "local"
+    else:
+        variables["TF_CONFIG"] = cluster.to_tf_config()
+        variables["TFDML_LAUNCHED"] = "1"  # The launcher looks after the other tasks' addresses.
+    return variables
+
+
 def common_environment(tasks: Sequence[Task], environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that are the same for all of `tasks`."""
     first, *others = [task.environment(environ) for task in tasks]
@@ -151,8 +161,10 @@ def common_environment(tasks: Sequence[Task], environ: Mapping[str, str]) -> dic
     }
 
 
-def describe(task: Task) -> str:
-    """The lines of a dry run for one task."""
+def describe(task: Task | Remote) -> str:
+    """The lines of a dry run for one task, or for one host."""
+    if isinstance(task, Remote):
+        return f"# host {task.name}\n{task.shell_line()}"
     tf_config = task.variables.get("TF_CONFIG")
     shown = json.loads(tf_config) if tf_config else None
     about = f"TF_CONFIG: {json.dumps(shown)}" if shown else "no TF_CONFIG: a single process"

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from tfdml.launch import child
 from tfdml.launch.guard import Guard
-from tfdml.launch.plan import Task
+from tfdml.launch.plan import Remote, Task
 
 
 class Process(Protocol):
@@ -30,6 +30,12 @@ class Process(Protocol):
     def wait(self) -> int:
         """Block until it has ended; its exit status, or minus the number of the signal."""
 
+    def end(self, signum: int) -> None:
+        """Send a signal to everything that belongs to it, in order to end it."""
+
+    def pass_on(self, signum: int) -> None:
+        """Send a signal that means something to the task itself."""
+
 
 class Starter(Protocol):
     """One way to start tasks. It outlives a job, so that the next start can be a quick one."""
@@ -39,7 +45,7 @@ class Starter(Protocol):
     def prepare(self, environment: Mapping[str, str]) -> None:
         """Begin what takes long, in the background. `environment` is what all tasks share."""
 
-    def start(self, task: Task, output_fd: int, guard: Guard) -> Process:
+    def start(self, task: Task | Remote, output_fd: int, guard: Guard) -> Process:
         """Start `task`. Raises OSError or EOFError where no process can be made."""
 
     def close(self) -> None:
@@ -52,7 +58,20 @@ def kill_group(pid: int, signum: int) -> None:
         os.killpg(pid, signum)
 
 
-class _Spawned:
+class _Grouped:
+    """A process that leads a group of its own on this host."""
+
+    pid: int
+
+    def end(self, signum: int) -> None:
+        kill_group(self.pid, signum)
+
+    def pass_on(self, signum: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, signum)
+
+
+class _Spawned(_Grouped):
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self._popen = popen
         self.pid = popen.pid
@@ -74,7 +93,8 @@ class SpawnStarter:
     def prepare(self, environment: Mapping[str, str]) -> None:
         pass
 
-    def start(self, task: Task, output_fd: int, guard: Guard) -> Process:
+    def start(self, task: Task | Remote, output_fd: int, guard: Guard) -> Process:
+        assert isinstance(task, Task)
         popen = subprocess.Popen(
             ["/bin/sh", "-c", self._REGISTER_THEN_RUN, "sh", *task.command],
             env=task.environment(os.environ),
@@ -89,7 +109,7 @@ class SpawnStarter:
         pass
 
 
-class _Forked:
+class _Forked(_Grouped):
     def __init__(self, process: multiprocessing.process.BaseProcess) -> None:
         assert process.pid is not None
         self._process = process
@@ -122,7 +142,8 @@ class ForkStarter:
         with _environment(environment), _silence():
             multiprocessing.forkserver.ensure_running()
 
-    def start(self, task: Task, output_fd: int, guard: Guard) -> Process:
+    def start(self, task: Task | Remote, output_fd: int, guard: Guard) -> Process:
+        assert isinstance(task, Task)
         output = Connection(os.dup(output_fd), readable=False)
         guard_pipe = Connection(os.dup(guard.fd), readable=False)
         process = self._context.Process(

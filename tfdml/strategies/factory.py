@@ -6,12 +6,15 @@ import contextlib
 import difflib
 import logging
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tfdml.cluster.peer_watch import PeerWatch, awaited_by
 from tfdml.cluster.ports import wait_until_answers
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError, ConfigError
+from tfdml.strategies import gpu_share, lost_peers, peer_probe
 from tfdml.strategies.virtual_devices import local_cpus_per_worker, make_virtual_cpus
 
 _log = logging.getLogger("tfdml")
@@ -19,6 +22,8 @@ _log = logging.getLogger("tfdml")
 # A task that asks for the leader before it listens is put off by TensorFlow for a whole second (the fixed
 # reconnect back-off of its gRPC channels). Past this time TensorFlow waits alone, and says so.
 _LEADER_TIMEOUT_SECONDS = 60.0
+
+_PORT_TAKEN = "Could not start gRPC server"
 
 STRATEGY_NAMES = ("one_device", "mirrored", "multi_worker", "tpu")
 
@@ -58,11 +63,17 @@ def create(
                 f"one process can hold one strategy with collectives, got '{name}' after '{_created}' "
                 "(their collectives would mix). Create it once and pass it on, or start a new process."
             )
+        if name == "tpu" and cluster.num_workers > 1:
+            raise ClusterError(
+                f"strategy 'tpu' drives the chips of one host, but the cluster has {cluster.num_workers} workers: "
+                "ask for a TPU of a single host (v5litepod-8, say); slices of several hosts are not supported."
+            )
         if name != "multi_worker" and cluster.num_workers > 1:
             raise ClusterError(
                 f"strategy '{name}' trains in one process, but the cluster has {cluster.num_workers} workers "
                 f"(every one would train a model of its own). Use strategy 'multi_worker'."
             )
+    gpu_share.use_own_gpus(cluster)
     if not tf.config.list_physical_devices("GPU"):
         # TensorFlow reads it when its runtime starts. Its default allocator gives tensors of megabytes back to
         # the system after every step and faults them in again: measured 25 to 40% of the samples/s of a small
@@ -111,7 +122,7 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
             "strategy 'multi_worker' has no parameter servers, but the cluster has the job 'ps'. "
             "Remove it, or use a parameter-server strategy."
         )
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     options = communication_options(len(gpus))
     scope: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if num_virtual_devices is not None:
@@ -136,11 +147,9 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
             num_accelerators={"GPU": len(gpus)},
             rpc_layer="grpc",
         )
-        if not cluster.is_chief:
-            wait_until_answers(cluster.leader.address, timeout_seconds=_LEADER_TIMEOUT_SECONDS)
-    with scope:
+    with scope, _until_all_are_there(cluster):
         try:
-            return tf.distribute.MultiWorkerMirroredStrategy(
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(
                 resolver, communication_options=options
             )
         except RuntimeError as error:
@@ -151,6 +160,36 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
                 "which a tensor or data set exists already. "
                 "Move the creation to the top of the program."
             ) from error
+        except tf.errors.UnknownError as error:
+            if _PORT_TAKEN not in str(error):
+                raise
+            # With TensorFlow's words, by which whoever started this process knows what to do about it.
+            raise ClusterError(
+                f"{_PORT_TAKEN}: the port of {cluster.task_name}, {cluster.address}, is taken on this host; end the "
+                "program that listens there, or give the job other ports (TFDML_CLUSTER_PORT, --base_port)."
+            ) from error
+    if cluster.num_workers > 1:
+        lost_peers.tell_at_the_end(cluster)
+        peer_probe.watch(cluster)
+    return strategy
+
+
+@contextlib.contextmanager
+def _until_all_are_there(cluster: ClusterSpec) -> Iterator[None]:
+    """In this block TensorFlow waits for the other tasks without a word: say which do not answer."""
+    if cluster.is_local:
+        yield
+        return
+    # `tfdml launch` says it of all tasks of a host, and for how long it is willing to wait.
+    launched = os.environ.get("TFDML_LAUNCHED")
+    watch = None if launched else PeerWatch(awaited_by(cluster), say=_log.warning)
+    try:
+        if not cluster.is_chief:
+            wait_until_answers(cluster.leader.address, timeout_seconds=_LEADER_TIMEOUT_SECONDS)
+        yield
+    finally:
+        if watch is not None:
+            watch.close()
 
 
 def communication_options(num_gpus: int) -> tf.distribute.experimental.CommunicationOptions:

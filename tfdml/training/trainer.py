@@ -69,6 +69,7 @@ class Trainer:
 
     # -- training
 
+    @strategies.names_lost_peers
     def fit(
         self,
         train_data: Data,
@@ -224,6 +225,7 @@ class Trainer:
 
     # -- evaluation and prediction
 
+    @strategies.names_lost_peers
     def evaluate(
         self,
         data: Data,
@@ -275,6 +277,7 @@ class Trainer:
         _, stream, loop = self._streams[key]
         return stream, loop
 
+    @strategies.names_lost_peers
     def predict(self, data: tf.data.Dataset, *, steps: int | None = None) -> Any:
         """Return the model's outputs for all of `data`, in its order, as NumPy arrays on every task.
 

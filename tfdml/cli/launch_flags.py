@@ -1,0 +1,151 @@
+"""The command line of `tfdml launch`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tfdml.launch import run
+
+_DESCRIPTION = """\
+Run SCRIPT as one task or several. Every task is given its own TF_CONFIG, from which
+tfdml.cluster.resolve() and TensorFlow's strategies know the cluster."""
+
+_EXAMPLES = """\
+examples:
+  One process, which uses all GPUs of this host:
+    tfdml launch train.py --model_dir=runs/a
+
+  Two worker processes on this host (GPUs are divided between them):
+    tfdml launch --workers=2 train.py --model_dir=runs/a
+
+  Two hosts with four workers each. The same line on both:
+    tfdml launch --hosts=host-a:4,host-b:4 train.py --model_dir=/shared/a
+
+  The same, started from here on both through ssh, with the hosts in a file (`host-a slots=4`):
+    tfdml launch --ssh --hostfile=hosts.txt train.py --model_dir=/shared/a
+
+  Where Slurm, Kubernetes, Kubeflow, MPI or a managed cloud starts every task, or TF_CONFIG is set:
+    srun tfdml launch train.py --model_dir=/shared/a
+
+  What would be started, without starting it:
+    tfdml launch --workers=2 --dry_run train.py
+
+Flags before SCRIPT are the launcher's, flags after it the script's. Both spellings are understood,
+--gpus_per_worker and --gpus-per-worker.
+
+Inside of such a platform the task that this process is meant to be is started; without one, and
+without flags, a single process.
+
+When a task fails, the others are ended, the failed task's last lines are shown, and its exit
+status is the launcher's (128 + n for signal n). Ctrl-C ends all tasks; pressed again, at once.
+SIGTERM is handed on once, and exit status 42 of a task (saved, run me again) is the launcher's."""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="tfdml launch",
+        usage="tfdml launch [flags] SCRIPT [script flags]",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    job = made.add_argument_group("which tasks")
+    _flag(job, "--workers", type=int, metavar="N", help="worker processes on this host (1)")
+    _flag(
+        job,
+        "--gpus_per_worker",
+        type=int,
+        metavar="G",
+        help="GPUs that each worker sees (this host's, divided evenly)",
+    )
+    _flag(
+        job,
+        "--hosts",
+        metavar="A:2,B:2",
+        help="every host of the job, with its number of workers",
+    )
+    _flag(
+        job,
+        "--hostfile",
+        metavar="FILE",
+        help="the same from a file: `a slots=2` or `a:2` a line",
+    )
+    _flag(
+        job,
+        "--node_index",
+        type=int,
+        metavar="I",
+        help="this host's position among them, from 0 (found by its name or address)",
+    )
+    _flag(
+        job,
+        "--base_port",
+        type=int,
+        default=12345,
+        metavar="P",
+        help="with hosts: worker i of a host listens on port P + i (12345)",
+    )
+    _flag(
+        job,
+        "--ssh",
+        action="store_true",
+        help="start the other hosts from here: same directory, same python, without a password",
+    )
+    _flag(
+        job,
+        "--ssh_env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --ssh: an environment variable to take along; may be repeated",
+    )
+    _flag(job, "--ssh_remote", action="store_true", help=argparse.SUPPRESS)
+    how = made.add_argument_group("how they run")
+    _flag(
+        how,
+        "--start_method",
+        choices=run.START_METHODS,
+        default="auto",
+        help="fork: import TensorFlow once for all tasks; spawn: a fresh python for each; "
+        "auto: fork where there are several tasks and no GPU (auto)",
+    )
+    _flag(
+        how,
+        "--log_dir",
+        metavar="DIR",
+        help="one log file per task (the script's --model_dir, in logs/; without one, no files)",
+    )
+    _flag(
+        how,
+        "--grace_period_seconds",
+        type=float,
+        metavar="S",
+        help="how long a task may take to end after SIGTERM, before SIGKILL (5; inside of a platform, "
+        "which has a limit of its own, 3600)",
+    )
+    _flag(
+        how,
+        "--start_timeout_seconds",
+        type=float,
+        default=600.0,
+        metavar="S",
+        help="how long to wait for the tasks of other hosts to answer (600)",
+    )
+    _flag(how, "--dry_run", action="store_true", help="print each task's TF_CONFIG and command")
+    made.add_argument("script", metavar="SCRIPT", help="a Python script")
+    rest = made.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="...", help="handed to the script unchanged"
+    )
+    rest.required = False  # So that only SCRIPT is said to be missing.
+    return made
+
+
+def _flag(group: Any, name: str, *, help: str, **options: Any) -> None:
+    """Add a flag in both of its spellings; the help shows one."""
+    group.add_argument(name, help=help, **options)
+    dashed = "--" + name[2:].replace("_", "-")
+    if dashed != name:
+        options["default"] = argparse.SUPPRESS
+        group.add_argument(dashed, dest=name[2:], help=argparse.SUPPRESS, **options)

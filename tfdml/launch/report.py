@@ -1,0 +1,48 @@
+"""What the launcher says itself, apart from its tasks: on the way, and why a job ended as it did."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from tfdml.launch.job import Outcome
+from tfdml.launch.output import GREETING
+
+STOPPED_STATUS = 1
+
+
+def say(text: str) -> None:
+    """The launcher's own words, apart from those of its tasks."""
+    with suppress(BrokenPipeError):  # Of a connection that has ended: nobody reads it any more.
+        print(f"{GREETING.decode()}{text}", file=sys.stderr, flush=True)
+
+
+def conclude(outcome: Outcome, log_dir: Path | None) -> int:
+    """Say once why the job failed; its exit status."""
+    if outcome.reason:
+        say(outcome.reason)
+        return STOPPED_STATUS
+    if outcome.stopped_by is not None:
+        say(f"stopped by {signal.Signals(outcome.stopped_by).name}")
+    elif outcome.failure is not None:
+        say(_report(outcome, log_dir))
+    return outcome.status
+
+
+def _report(outcome: Outcome, log_dir: Path | None) -> str:
+    failure = outcome.failure
+    assert failure is not None
+    summary = failure.summary()
+    if not failure.last_lines:
+        return f"{summary} and printed nothing."
+    if not failure.shown_lines:
+        return summary
+    where = (
+        f"All that each task printed is in {log_dir}."
+        if log_dir
+        else "With --log_dir=DIR everything that each task prints is kept."
+    )
+    lines = "\n".join(f"  {line}" for line in failure.shown_lines)
+    return f"{summary}; its last lines:\n{lines}\n{GREETING.decode()}{where}"
