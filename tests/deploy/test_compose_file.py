@@ -41,6 +41,16 @@ def test_how_containers_stop_and_start_again() -> None:
     assert parsed(JOBS["odd arguments"])["x-task"]["restart"] == "no"
 
 
+def test_the_chief_is_stopped_before_those_that_it_needs_to_save() -> None:
+    services = parsed(JOBS["parameter servers"])["services"]
+    # Compose stops a service before those that it depends on.
+    assert services["chief-0"]["depends_on"] == ["worker-0", "worker-1", "ps-0", "ps-1"]
+    others = [
+        each for job in ("workers", "a chief") for each in parsed(JOBS[job])["services"].values()
+    ]
+    assert not any("depends_on" in service for service in others)
+
+
 def test_a_volume_by_name_or_a_directory() -> None:
     named = parsed(JOBS["workers"])
     (mount,) = named["services"]["worker-0"]["volumes"]

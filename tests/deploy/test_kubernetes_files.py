@@ -69,6 +69,19 @@ def test_a_stateful_set_starts_all_pods_at_once() -> None:
         assert "activeDeadlineSeconds" not in spec["template"]["spec"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_chief_can_save_while_the_others_still_serve(kind: str) -> None:
+    for pod in pods(deploy.generate(kind, EVERY)):
+        (container,) = pod.spec["containers"]
+        serves = "-worker-" in pod.hostname or "-ps-" in pod.hostname
+        hook = {"preStop": {"exec": {"command": ["sleep", "300"]}}} if serves else None
+        assert container.get("lifecycle") == hook
+        # What the hook takes is part of it.
+        assert pod.spec["terminationGracePeriodSeconds"] > 300
+    for pod in pods(deploy.generate(kind, JOBS["an evaluator"])):
+        assert "lifecycle" not in pod.spec["containers"][0]
+
+
 def job_set(job: Job) -> dict[str, Any]:
     (document,) = of_kind(deploy.generate("jobset", job), "JobSet")
     return document["spec"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import yaml
 
@@ -23,6 +25,7 @@ FOUND_BY = {
 SEVERAL = [name for name in JOBS if name != "one worker"]
 
 
+@functools.cache
 def tasks_of(kind: str, job: Job) -> list[Task]:
     text = deploy.generate(kind, job)
     return list(containers(text) if kind == "compose" else pods(text))
@@ -69,7 +72,7 @@ def test_names_stay_within_dns(kind: str) -> None:
 @pytest.mark.parametrize("kind", ON_KUBERNETES)
 def test_addresses_are_names_that_kubernetes_gives(kind: str, job: str) -> None:
     text = deploy.generate(kind, JOBS[job])
-    for task in pods(text):
+    for task in tasks_of(kind, JOBS[job]):
         host, _, port = found(kind, task).address.rpartition(":")
         pod, _, service = host.partition(".")
         assert pod == task.hostname

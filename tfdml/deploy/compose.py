@@ -29,6 +29,10 @@ def generate(job: Job) -> str:
     }
     if job.port is not None:
         variables["TFDML_CLUSTER_PORT"] = str(job.port)
+    serving = [name for name in names if job.serves(name.rpartition("-")[0])]
+    remark = f"""
+# Workers and parameter servers serve until they are stopped: `down` when {names[0]} has finished.
+#"""
     volume = f"""\
 - type: {"bind" if directory else "volume"}
   source: {yaml_string(job.volume.replace("$", "$$"))}
@@ -41,7 +45,7 @@ def generate(job: Job) -> str:
 #   docker compose --file FILE logs --follow {names[0]}
 #   docker compose --file FILE stop      # tasks save first
 #   docker compose --file FILE down
-#
+#{remark if serving else ""}
 # Compose has no time limit. To save and stop {job.save_seconds} s before {job.time_limit_minutes} minutes are over:
 #   timeout {job.running_seconds} docker compose --file FILE up
 #
@@ -73,11 +77,14 @@ x-task: &task
   # only containers of this file's network reach it: do not publish any, and no `network_mode: host`.
 
 services:
-  {indented(_services(job), 2)}
+  {indented(_services(job, serving), 2)}
 {"" if directory else _named_volume(job.volume)}"""
 
 
-def _services(job: Job) -> str:
+def _services(job: Job, serving: list[str]) -> str:
+    depends_on = f"""
+  # `stop` ends these after it, because it needs them while it saves.
+  depends_on: [{", ".join(serving)}]"""
     blocks = []
     first_gpu = 0
     for task_type, count in job.task_counts.items():
@@ -87,7 +94,7 @@ def _services(job: Job) -> str:
             block = f"""\
 {name}:
   <<: *task
-  hostname: {name}
+  hostname: {name}{depends_on if task_type == "chief" and serving else ""}
   deploy:
     resources:
       limits:

@@ -114,6 +114,10 @@ class Job:
     def num_tasks(self) -> int:
         return sum(self.task_counts.values())
 
+    def serves(self, task_type: str) -> bool:
+        """Whether tasks of this type run what the chief places on them, and know no end of their own."""
+        return self.ps > 0 and task_type in ("worker", "ps")
+
     def gpus_of(self, task_type: str) -> int:
         """GPUs of a task of this type: a parameter server and the chief that coordinates need none."""
         computes = task_type in ("worker", "evaluator") or (task_type == "chief" and not self.ps)

@@ -90,7 +90,7 @@ def _replicated_job(job: Job, labels: dict[str, str], task_type: str, count: int
     own_labels = {**labels, "app.kubernetes.io/component": task_type}
     pod = pod_spec(job, task_type, variables=cluster_variables(job, task_type))
     # The coordinator of parameter servers goes on without a worker that is lost, and takes it back.
-    replaceable = bool(job.ps) and task_type == "worker"
+    replaceable = job.serves(task_type) and task_type == "worker"
     action = "Ignore" if replaceable else "FailJob"
     what_follows = (
         "the pod is replaced, and the others go on meanwhile"

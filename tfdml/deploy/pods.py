@@ -110,6 +110,13 @@ command:
       mountPath: {yaml_string(job.mount_path)}
     - name: shared-memory
       mountPath: /dev/shm"""
+    if job.serves(task_type) and job.save_seconds:
+        container_block += f"""
+  # SIGTERM comes this much later here than to the chief, which needs this task while it saves.
+  lifecycle:
+    preStop:
+      exec:
+        command: ["sleep", "{job.save_seconds}"]"""
     tolerations = """\
 # Nodes with GPUs are often tainted, so that nothing else runs there.
 tolerations:
