@@ -21,6 +21,7 @@ QUICK: list[Any] = [
     *({"name": name, "exchange": "one_shot", "start_step": 0} for name in ONE_SHOT),
     {"name": "int8", "exchange": "two_phase", "start_step": 0},
     {"name": "int8", "exchange": "two_phase", "rounding": "stochastic", "feedback": True},
+    {"name": "randomk", "density": 0.05, "unbiased": False, "feedback": True, "start_step": 0},
     {"name": "int8", "start_step": 20},
     {"name": "int8", "exchange": "hierarchical"},
     {"name": "powersgd", "rank": 2, "start_step": 0},
@@ -33,7 +34,7 @@ THOROUGH: list[Any] = [
 SPECS = QUICK + THOROUGH
 EXACT = ("none", "identity")
 # What an exchange without residuals loses is lost: its sums are right on average only.
-WITHOUT_RESIDUAL = ("fp16", "bf16", "qsgd", "terngrad")
+WITHOUT_RESIDUAL = ("fp16", "bf16", "qsgd", "terngrad", "randomk")
 # Velocities of its momentum are not among the sums yet either.
 MOMENTUM = "dgc"
 CLUSTERS = {
@@ -52,11 +53,12 @@ def name_of(spec: Any) -> str:
 
 
 def label(spec: Any) -> str:
-    return (
-        spec
-        if isinstance(spec, str)
-        else "-".join(str(value) for value in spec.values() if value != 0)
-    )
+    """Name, exchange, and what else is set: "int8-two_phase-rounding=stochastic"."""
+    if isinstance(spec, str):
+        return spec
+    words = dict(spec)
+    named = [words.pop("name"), *([words.pop("exchange")] if "exchange" in words else [])]
+    return "-".join([*named, *(f"{key}={value}" for key, value in words.items() if value != 0)])
 
 
 def results(cluster: str, quick: bool) -> list[list[dict[str, Any]]]:
@@ -122,6 +124,8 @@ def is_exact(spec: Any) -> bool:
 
 
 def keeps_all_in_residuals(spec: Any) -> bool:
+    if isinstance(spec, dict) and spec.get("feedback"):
+        return True
     return name_of(spec) not in (*EXACT, *WITHOUT_RESIDUAL) and spec != MOMENTUM
 
 
