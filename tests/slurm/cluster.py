@@ -13,6 +13,7 @@ To try something by hand:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -28,7 +29,10 @@ import psutil
 
 from tfdml.cluster.ports import free_ports
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "squeue")
+PROGRAMS = (
+    *("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "squeue", "sinfo"),
+    "setpriv",
+)
 NODES = ("127.0.0.1", "127.0.0.2")
 GPUS = 4
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin", "/sbin"])
@@ -173,10 +177,11 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-        # Whoever runs a step detaches itself from slurmd, and outlives it where a job did not end.
+        # What runs a step detaches itself from slurmd, and outlives it where a job did not end.
         for process in psutil.process_iter():
-            if self._is_ours(process):
-                process.kill()
+            with contextlib.suppress(psutil.Error):
+                if self._is_ours(process):
+                    process.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _configure(self) -> None:
@@ -219,8 +224,12 @@ class Cluster:
         self._until(lambda: self.attempt(*idle).stdout.strip() == str(len(NODES)))
 
     def _begin(self, name: str, *command: str) -> None:
+        # It ends with this process, too, however that ends.
+        command = ("setpriv", "--pdeathsig=TERM", *command)
         with (self.directory / f"{name}.log").open("wb") as log:
-            daemon = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+            daemon = subprocess.Popen(
+                command, cwd=self.directory, env=self.environ, stdout=log, stderr=log
+            )
         self._daemons.append(daemon)
 
     def _until(self, holds) -> None:
@@ -233,10 +242,9 @@ class Cluster:
             time.sleep(0.1)
 
     def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            return process.environ().get("SLURM_CONF") == str(self._configuration)
-        except psutil.Error:
-            return False
+        """By the environment, or, for slurmstepd, which writes over its own, by slurmd's directory."""
+        ours = process.environ().get("SLURM_CONF") == str(self._configuration)
+        return ours or process.cwd() == str(self.directory)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from tests.slurm.cluster import Cluster, why_not
 
 
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[Cluster]:
+def slurm_cluster() -> Iterator[Cluster]:
     if reason := why_not():
         pytest.skip(reason)
     with Cluster() as cluster:

@@ -37,12 +37,12 @@ def ready(directory: Path, run: int = 0, tasks: int = 2) -> list[Path]:
 
 
 def test_a_job_that_is_told_to_save_runs_again_and_completes(
-    slurm: Cluster, tmp_path: Path
+    slurm_cluster: Cluster, tmp_path: Path
 ) -> None:
-    job = slurm.submit(write(tmp_path, PREEMPTIBLE, "1"))
-    wait_for(slurm, job, *ready(tmp_path))
-    slurm.run("scancel", "--signal=TERM", job)
-    facts = slurm.wait(job)
+    job = slurm_cluster.submit(write(tmp_path, PREEMPTIBLE, "1"))
+    wait_for(slurm_cluster, job, *ready(tmp_path))
+    slurm_cluster.run("scancel", "--signal=TERM", job)
+    facts = slurm_cluster.wait(job)
     assert (facts["JobState"], facts["Restarts"], facts["ExitCode"]) == ("COMPLETED", "1", "0:0")
     printed = lines(tmp_path)
     for line in ("run 0 has saved", "run 1 goes on from run 0"):
@@ -50,9 +50,11 @@ def test_a_job_that_is_told_to_save_runs_again_and_completes(
     assert printed.count("preempted: restart 1 of at most 10") == 1
 
 
-def test_tasks_save_before_the_time_limit_in_every_run(slurm: Cluster, tmp_path: Path) -> None:
+def test_tasks_save_before_the_time_limit_in_every_run(
+    slurm_cluster: Cluster, tmp_path: Path
+) -> None:
     file = write(tmp_path, PREEMPTIBLE, "2", time_limit_minutes=1, save_seconds=55)
-    facts = slurm.wait(slurm.submit(file), seconds=240)
+    facts = slurm_cluster.wait(slurm_cluster.submit(file), seconds=240)
     assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "2")
     printed = lines(tmp_path)
     assert [line for line in printed if line.startswith("preempted")] == [
@@ -62,32 +64,34 @@ def test_tasks_save_before_the_time_limit_in_every_run(slurm: Cluster, tmp_path:
     assert "0: run 2 goes on from run 1" in printed
 
 
-def test_a_job_that_must_make_room_for_another_comes_back(slurm: Cluster, tmp_path: Path) -> None:
-    job = slurm.submit(write(tmp_path, PREEMPTIBLE, "1"), "--exclusive", "--nodes=2")
-    wait_for(slurm, job, *ready(tmp_path))
+def test_a_job_that_must_make_room_for_another_comes_back(
+    slurm_cluster: Cluster, tmp_path: Path
+) -> None:
+    job = slurm_cluster.submit(write(tmp_path, PREEMPTIBLE, "1"), "--exclusive", "--nodes=2")
+    wait_for(slurm_cluster, job, *ready(tmp_path))
     urgent = ("--partition=urgent", "--exclusive", "--nodes=2", "--output=/dev/null")
-    slurm.run("sbatch", "--wait", *urgent, "--wrap=true")
-    facts = slurm.wait(job)
+    slurm_cluster.run("sbatch", "--wait", *urgent, "--wrap=true")
+    facts = slurm_cluster.wait(job)
     assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "1")
     assert "1: run 1 goes on from run 0" in lines(tmp_path)
 
 
-def test_a_job_that_is_cancelled_stays_away(slurm: Cluster, tmp_path: Path) -> None:
-    job = slurm.submit(write(tmp_path, PREEMPTIBLE, "1"))
-    wait_for(slurm, job, *ready(tmp_path))
-    slurm.run("scancel", job)
-    facts = slurm.wait(job)
+def test_a_job_that_is_cancelled_stays_away(slurm_cluster: Cluster, tmp_path: Path) -> None:
+    job = slurm_cluster.submit(write(tmp_path, PREEMPTIBLE, "1"))
+    wait_for(slurm_cluster, job, *ready(tmp_path))
+    slurm_cluster.run("scancel", job)
+    facts = slurm_cluster.wait(job)
     assert (facts["JobState"], facts["Restarts"]) == ("CANCELLED", "0")
     # The tasks did save and exit 42: only the batch script was not there any more to act on it.
     assert "0: run 0 has saved" in lines(tmp_path)
 
 
-def test_restarts_are_counted(slurm: Cluster, tmp_path: Path) -> None:
-    job = slurm.submit(write(tmp_path, PREEMPTIBLE, "5", max_restarts=1))
+def test_restarts_are_counted(slurm_cluster: Cluster, tmp_path: Path) -> None:
+    job = slurm_cluster.submit(write(tmp_path, PREEMPTIBLE, "5", max_restarts=1))
     for run in (0, 1):
-        wait_for(slurm, job, *ready(tmp_path, run))
-        slurm.run("scancel", "--signal=TERM", job)
-    facts = slurm.wait(job)
+        wait_for(slurm_cluster, job, *ready(tmp_path, run))
+        slurm_cluster.run("scancel", "--signal=TERM", job)
+    facts = slurm_cluster.wait(job)
     assert (facts["JobState"], facts["Restarts"], facts["ExitCode"]) == ("FAILED", "1", "42:0")
     last = "preempted after 1 restart(s), and 1 are allowed: sbatch this file to go on"
     assert lines(tmp_path).count(last) == 1
@@ -100,7 +104,7 @@ LED = """
     task, run = int(os.environ["SLURM_PROCID"]), int(os.environ.get("SLURM_RESTART_COUNT", 0))
     if task >= int(sys.argv[1]):
         open(f"ready-{run}-{task}", "w").close()
-        while True:
+        for _ in range(600):
             time.sleep(0.5)
             open(f"alive-{task}", "w").close()
     if run:
@@ -111,7 +115,10 @@ LED = """
         for helper in range(int(sys.argv[1]), int(os.environ["SLURM_NTASKS"])):
             if os.path.exists(f"alive-{helper}"):
                 os.remove(f"alive-{helper}")
+            deadline = time.monotonic() + 30
             while not os.path.exists(f"alive-{helper}"):
+                if time.monotonic() > deadline:
+                    sys.exit(f"task {helper} is gone")
                 time.sleep(0.1)
         print(f"{task} has saved")
         sys.exit(42)
@@ -128,16 +135,21 @@ LED = """
     [({"workers": 1, "ps": 2}, 4, 1), ({"workers": 2, "evaluator": True}, 3, 2)],
 )
 def test_the_chief_decides_where_other_tasks_serve(
-    tasks: dict, num_tasks: int, first_helper: int, status: int, slurm: Cluster, tmp_path: Path
+    tasks: dict,
+    num_tasks: int,
+    first_helper: int,
+    status: int,
+    slurm_cluster: Cluster,
+    tmp_path: Path,
 ) -> None:
     file = write(tmp_path, LED, str(first_helper), str(status), **tasks)
     text = file.read_text()
     assert text.count("sleep 10\n") == 1
     file.write_text(text.replace("sleep 10\n", "sleep 1\n"))
-    job = slurm.submit(file)
-    wait_for(slurm, job, *ready(tmp_path, 0, num_tasks))
-    slurm.run("scancel", "--signal=TERM", job)
-    facts = slurm.wait(job)
+    job = slurm_cluster.submit(file)
+    wait_for(slurm_cluster, job, *ready(tmp_path, 0, num_tasks))
+    slurm_cluster.run("scancel", "--signal=TERM", job)
+    facts = slurm_cluster.wait(job)
     assert (facts["JobState"], facts["Restarts"], facts["ExitCode"]) == (
         "FAILED" if status else "COMPLETED",
         "1",

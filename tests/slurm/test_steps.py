@@ -72,31 +72,33 @@ def check(told: list[dict[str, Any]], num_tasks: int) -> None:
         ("-n2 -N2 --nodelist=127.0.0.2,127.0.0.1", 2),
     ],
 )
-def test_layouts(options: str, num_tasks: int, slurm: Cluster, tmp_path: Path) -> None:
+def test_layouts(options: str, num_tasks: int, slurm_cluster: Cluster, tmp_path: Path) -> None:
     write(tmp_path, TELL)
     environ = ("env", "TFDML_CLUSTER=slurm")
-    slurm.run("srun", *options.split(), *environ, "python", "script.py", cwd=tmp_path)
+    slurm_cluster.run("srun", *options.split(), *environ, "python", "script.py", cwd=tmp_path)
     check(told_in(tmp_path), num_tasks)
 
 
-def test_an_arbitrary_layout_is_refused_by_every_task(slurm: Cluster, tmp_path: Path) -> None:
+def test_an_arbitrary_layout_is_refused_by_every_task(
+    slurm_cluster: Cluster, tmp_path: Path
+) -> None:
     write(tmp_path, TELL)
     (tmp_path / "hosts").write_text("127.0.0.2\n127.0.0.1\n127.0.0.2\n")
     environ = ("env", f"SLURM_HOSTFILE={tmp_path / 'hosts'}", "TFDML_CLUSTER=slurm")
     command = ("srun", "-n3", "--distribution=arbitrary", "python", "script.py")
-    slurm.run(*environ, *command, cwd=tmp_path)
+    slurm_cluster.run(*environ, *command, cwd=tmp_path)
     told = told_in(tmp_path)
     assert len(told) == 3
     assert all("must be block, cyclic or plane" in each["error"] for each in told)
 
 
 def test_components_of_a_heterogeneous_job_in_another_order_than_their_nodes_are_refused(
-    slurm: Cluster, tmp_path: Path
+    slurm_cluster: Cluster, tmp_path: Path
 ) -> None:
     write(tmp_path, TELL)
     task = ("env", "TFDML_CLUSTER=slurm", "python", "script.py")
     first, second = ("-w127.0.0.2", "-n1", *task), ("-w127.0.0.1", "-n2", *task)
-    slurm.run("srun", *first, ":", *second, cwd=tmp_path)
+    slurm_cluster.run("srun", *first, ":", *second, cwd=tmp_path)
     told = told_in(tmp_path)
     assert len(told) == 3
     assert all("one component of a heterogeneous job" in each["error"] for each in told)
@@ -115,17 +117,17 @@ def test_components_of_a_heterogeneous_job_in_another_order_than_their_nodes_are
     ],
 )
 def test_generated_files_fill_one_node_after_the_other(
-    settings: dict[str, Any], hosts: str, slurm: Cluster, tmp_path: Path
+    settings: dict[str, Any], hosts: str, slurm_cluster: Cluster, tmp_path: Path
 ) -> None:
-    slurm.wait(slurm.submit(write(tmp_path, TELL, **settings)))
+    slurm_cluster.wait(slurm_cluster.submit(write(tmp_path, TELL, **settings)))
     told = told_in(tmp_path)
     check(told, settings["workers"])
     assert [each["host"][-1] for each in told] == hosts.split()
 
 
-def test_roles_and_port_of_a_generated_file(slurm: Cluster, tmp_path: Path) -> None:
+def test_roles_and_port_of_a_generated_file(slurm_cluster: Cluster, tmp_path: Path) -> None:
     roles = {"workers": 2, "ps": 1, "evaluator": True, "port": 4000}
-    slurm.wait(slurm.submit(write(tmp_path, TELL, **roles)))
+    slurm_cluster.wait(slurm_cluster.submit(write(tmp_path, TELL, **roles)))
     told = told_in(tmp_path)
     assert [(each["type"], each["index"]) for each in told] == [
         ("chief", 0),
@@ -142,10 +144,10 @@ def test_roles_and_port_of_a_generated_file(slurm: Cluster, tmp_path: Path) -> N
     [(4, 1, ["0", "1", "2", "3"]), (3, 2, ["0,1", "2,3", "0,1"]), (2, 4, ["0,1,2,3"] * 2)],
 )
 def test_every_task_has_its_own_gpus(
-    workers: int, gpus_per_worker: int, gpus: list[str], slurm: Cluster, tmp_path: Path
+    workers: int, gpus_per_worker: int, gpus: list[str], slurm_cluster: Cluster, tmp_path: Path
 ) -> None:
     file = write(tmp_path, TELL, workers=workers, gpus_per_worker=gpus_per_worker)
-    facts = slurm.wait(slurm.submit(file))
+    facts = slurm_cluster.wait(slurm_cluster.submit(file))
     assert facts["JobState"] == "COMPLETED", lines(tmp_path)
     told = told_in(tmp_path)
     check(told, workers)
@@ -153,19 +155,23 @@ def test_every_task_has_its_own_gpus(
     assert [",".join(each["gpus"]) for each in told] == gpus
 
 
-def test_tasks_that_see_the_same_gpus_share_them(slurm: Cluster, tmp_path: Path) -> None:
+def test_tasks_that_see_the_same_gpus_share_them(slurm_cluster: Cluster, tmp_path: Path) -> None:
     write(tmp_path, TELL)
     environ = ("env", "TFDML_CLUSTER=slurm")
-    slurm.run("srun", "-n2", "-N1", "--gres=gpu:4", *environ, "python", "script.py", cwd=tmp_path)
+    slurm_cluster.run(
+        "srun", "-n2", "-N1", "--gres=gpu:4", *environ, "python", "script.py", cwd=tmp_path
+    )
     told = told_in(tmp_path)
     check(told, 2)
     assert [each["CUDA_VISIBLE_DEVICES"] for each in told] == ["0,1,2,3"] * 2
     assert [each["gpus"] for each in told] == [["0", "1"], ["2", "3"]]
 
 
-def test_a_batch_script_without_srun_is_told_to_use_it(slurm: Cluster, tmp_path: Path) -> None:
+def test_a_batch_script_without_srun_is_told_to_use_it(
+    slurm_cluster: Cluster, tmp_path: Path
+) -> None:
     file = write(tmp_path, TELL)
     file.write_text(file.read_text().replace('  python "${', '  true; python "${'))
-    slurm.wait(slurm.submit(file))
+    slurm_cluster.wait(slurm_cluster.submit(file))
     (told,) = told_in(tmp_path)
     assert "start it with srun" in told["error"]

@@ -33,14 +33,14 @@ pytestmark = pytest.mark.slow
     ],
 )
 def test_accepted(
-    settings: dict[str, Any], partition: str, nodes: int, slurm: Cluster, tmp_path: Path
+    settings: dict[str, Any], partition: str, nodes: int, slurm_cluster: Cluster, tmp_path: Path
 ) -> None:
     file = write(tmp_path, "", "--flag=it's", **settings)
-    done = slurm.attempt("sbatch", "--test-only", f"--partition={partition}", str(file))
+    done = slurm_cluster.attempt("sbatch", "--test-only", f"--partition={partition}", str(file))
     assert done.returncode == 0, done.stderr
     match = re.search(r"on nodes (\S+) in partition (\S+)", done.stderr)
     assert match and match[2] == partition
-    names = slurm.run("scontrol", "show", "hostnames", match[1]).split()
+    names = slurm_cluster.run("scontrol", "show", "hostnames", match[1]).split()
     assert len(names) == nodes
 
 
@@ -48,9 +48,9 @@ def test_accepted(
     "settings", [{"gpus_per_worker": 5}, {"workers": 17}, {"memory_gib_per_worker": 65}]
 )
 def test_what_the_cluster_does_not_have_is_refused(
-    settings: dict[str, Any], slurm: Cluster, tmp_path: Path
+    settings: dict[str, Any], slurm_cluster: Cluster, tmp_path: Path
 ) -> None:
     """So that the test above can fail."""
-    done = slurm.attempt("sbatch", "--test-only", str(write(tmp_path, "", **settings)))
+    done = slurm_cluster.attempt("sbatch", "--test-only", str(write(tmp_path, "", **settings)))
     assert done.returncode == 1
     assert "Requested node configuration is not available" in done.stderr
