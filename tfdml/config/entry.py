@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import app
 
+from tfdml import run_identity
 from tfdml.config import flags, yaml_text
 from tfdml.config.flags import Arguments
 from tfdml.config.load import ConfigT, load
@@ -38,6 +39,7 @@ def run(main: Callable[[ConfigT, Arguments], Any], schema: type[ConfigT]) -> Non
         if arguments.print_config:
             print(yaml_text.dump(config.model_dump()), end="")
             return
+        run_identity.set_config(yaml_text.dump(config.model_dump()))
         main(config, arguments)
 
     with exit_on_user_error():

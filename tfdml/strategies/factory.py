@@ -14,7 +14,7 @@ from tfdml.cluster.peer_watch import PeerWatch, awaited_by
 from tfdml.cluster.ports import wait_until_answers
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError, ConfigError
-from tfdml.strategies import gpu_share, lost_peers, peer_probe
+from tfdml.strategies import gpu_share, lost_peers, peer_probe, same_everywhere
 from tfdml.strategies.virtual_devices import local_cpus_per_worker, make_virtual_cpus
 
 _log = logging.getLogger("tfdml")
@@ -171,6 +171,7 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
     if cluster.num_workers > 1:
         lost_peers.tell_at_the_end(cluster)
         peer_probe.watch(cluster)
+        same_everywhere.check_hosts(strategy, cluster)
     return strategy
 
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
+import tensorflow as tf
 
-from tfdml.errors import ClusterError
 from tfdml.native import loader
 from tfdml.optimizers import DistributedOptimizer
+from tfdml.strategies.lost_peers import cluster_of
+from tfdml.strategies.same_everywhere import check_same
 from tfdml.training.agreement import Agreement
 from tfdml.training.metrics import Logs
 
 
-def check_same_library(agreement: Agreement) -> None:
+def check_same_library(strategy: tf.distribute.Strategy) -> None:
     """Compare the native libraries of all tasks; every task calls it.
 
     Raises:
-        ClusterError: a task has another one than task 0. What they compute may differ in the last bit, and
-            replicas that do not agree drift apart without a word.
+        ClusterError: a task has another one. What they compute may differ in the last bit, and replicas that do
+            not agree drift apart without a word.
     """
-    own = loader.digest()
-    numbers = agreement.of_each(int(hashlib.sha256(own.encode()).hexdigest()[:6], 16))
-    others = [str(task) for task, number in enumerate(numbers) if number != numbers[0]]
-    if others:
-        raise ClusterError(
-            f"tasks have different native libraries: task {', '.join(others)} another one than task 0 "
-            f"(this is task {agreement.task}, with '{own[:16]}'). Install the same tfdml, TensorFlow and compiler on "
-            "all hosts, or set TFDML_NATIVE=off on all."
-        )
+    cluster = cluster_of(strategy)
+    if cluster is not None and cluster.num_workers > 1:
+        check_same(strategy, cluster, {"native library": loader.digest()[:12]})
 
 
 def exchange_logs(optimizer: DistributedOptimizer, agreement: Agreement) -> Logs:

@@ -111,7 +111,7 @@ class Trainer:
             and self.strategy.num_replicas_in_sync > 1
         )
         if compresses:
-            check_same_library(self._agreement)
+            check_same_library(self.strategy)
         steps = steps_per_epoch or stream.num_batches
         loop = self._loop(stream, "train_step", counts_steps=steps is not None)
         self._examples = 0
