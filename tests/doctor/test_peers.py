@@ -146,7 +146,7 @@ ip link add one type veth peer name two && ip link set one up && ip link set two
 ip address add 10.9.9.9/24 dev one && ip address add 8.8.4.4/32 dev one &&
 ip link add three type veth peer name four && ip address add 10.8.8.8/24 dev three && exec "$0" -c "$1"
 """
-    code = "import json; from tfdml.doctor.checks.open_ports import reachable_addresses as r; print(json.dumps(r()))"
+    code = "import json; from tfdml.cluster.interfaces import reachable_addresses as r; print(json.dumps(r()))"
     command = ["unshare", "-rn", "sh", "-c", script, sys.executable, code]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -58,6 +58,7 @@ def test_without_a_recipe_there_is_nothing_to_say():
     assert list(recipe.check(Subject())) == []
 
 
+@pytest.mark.slow
 def test_a_script(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     findings = check(write(tmp_path, SCRIPT.format(jit='"auto"')), THREE)

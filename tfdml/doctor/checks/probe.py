@@ -133,13 +133,13 @@ def figures(measured: Mapping[str, Any], who: str, native: bool) -> Iterator[Fin
 
 
 def recommendation(seconds: Mapping[str, float], dense: float) -> Finding:
-    """The quickest of those that change next to nothing in training; the quickest of all, if it is far quicker."""
+    """The quickest of those that change next to nothing in training; where none of them pays, the quickest of all."""
     paying = {name: each for name, each in seconds.items() if each < PAYS * dense}
     gentle = {name: each for name, each in paying.items() if name in GENTLE}
     if not paying:
         return Finding(
             NAME,
-            "ok",
+            "note",
             "no compression pays here: leave it off",
             "A slower link or more gradients change that.",
         )
@@ -150,7 +150,7 @@ def recommendation(seconds: Mapping[str, float], dense: float) -> Finding:
     if quickest != best and paying[quickest] < 0.5 * paying[best]:
         remedy = f"{quickest} is quicker still, and coarser: it needs steps enough. {remedy}"
     return Finding(
-        NAME, "ok", text, remedy, {"dense_ms": 1e3 * dense, f"{best}_ms": 1e3 * paying[best]}
+        NAME, "note", text, remedy, {"dense_ms": 1e3 * dense, f"{best}_ms": 1e3 * paying[best]}
     )
 
 
