@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,18 @@ def test_a_batch_script_without_srun_is_told_to_use_it(
     slurm_cluster.wait(slurm_cluster.submit(file))
     (told,) = told_in(tmp_path)
     assert "start it with srun" in told["error"]
+
+
+def test_the_launcher_in_a_step_hands_its_task_and_status_on(
+    slurm_cluster: Cluster, tmp_path: Path
+) -> None:
+    """Generated files do without it; people need not."""
+    write(tmp_path, f"{textwrap.dedent(TELL)}\nraise SystemExit(42)\n")
+    command = ("env", "TFDML_CLUSTER=slurm", "tfdml", "launch", "script.py")
+    options = ("-n3", "-N2", "--kill-on-bad-exit=0")
+    done = slurm_cluster.attempt("srun", *options, *command, cwd=tmp_path)
+    assert done.returncode == 42, done.stderr
+    told = told_in(tmp_path)
+    assert [each["index"] for each in told] == [0, 1, 2]
+    assert {each["platform"] for each in told} == {"tf_config"}
+    assert [each["host"] for each in told] == [each["SLURMD_NODENAME"] for each in told]

@@ -157,13 +157,13 @@ def _environment(job: Job) -> str:
         f"export {PS_VARIABLE}={job.ps}",
         f"export {EVALUATOR_VARIABLE}={int(job.evaluator)}",
     ]
-    if job.port is None:
-        lines += [
-            "# The port of a node's first task; without this it follows from the job's number.",
-            f"# export {PORT_VARIABLE}=12345",
-        ]
-    else:
-        lines += [f"export {PORT_VARIABLE}={job.port}"]
+    lines += [
+        "# The port of a node's first task; without this it follows from the job's number. TensorFlow's server",
+        "# there asks nobody who he is: docs/cluster-secure.md.",
+        f"# export {PORT_VARIABLE}=12345"
+        if job.port is None
+        else f"export {PORT_VARIABLE}={job.port}",
+    ]
     return "\n".join(lines)
 
 
