@@ -218,9 +218,8 @@ def test_nccl_is_there_or_not(monkeypatch):
 def test_more_gpus_than_the_platform_means_for_the_task():
     subject = subjects.make(tensorflow={"gpus": TWO})
     subject.place = SimpleNamespace(gpus=("1",), platform="slurm")
-    finding = only(gpus.check(subject), "warning")
-    assert finding.text.startswith("slurm means GPU 1 for this task, and it sees 2")
-    assert "CUDA_VISIBLE_DEVICES=1" in finding.remedy
+    texts = by_level(gpus.check(subject))["note"]
+    assert texts[0].startswith("slurm means GPU 1 for this task, of the 2 that it sees")
 
 
 def test_tensorflow_that_could_not_be_asked():

@@ -70,6 +70,7 @@ def test_figures_and_words():
         ({"int8": 0.2, "topk": 0.03, "signsgd": 0.02}, "signsgd"),
         ({"int8": 0.095, "fp16": 0.098, "topk": 0.091}, None),
         ({"int8": 0.2, "topk": 0.3}, None),
+        ({"int8": 0.2, "topk": 0.08, "dgc": 0.01}, None),
     ],
 )
 def test_what_is_recommended(seconds, best):
@@ -77,7 +78,7 @@ def test_what_is_recommended(seconds, best):
     if best:
         assert finding.text.startswith(f"compression='{best}' is the one to take")
     else:
-        assert finding.text == "no compression pays here: leave it off"
+        assert finding.text == "no compression gains enough here: leave it off"
 
 
 def test_the_reference_is_said():
@@ -151,7 +152,7 @@ def test_two_tasks_of_this_host():
     assert first["figures"].keys() == {"latency_ms", "dense_ms", "bits_per_second"}
     words = [finding["text"].split()[0] for finding in findings if "against" in finding["text"]]
     assert set(words) == set(COMPRESSION_NAMES) - {DENSE}
-    assert any("pays here" in f["text"] or "the one to take" in f["text"] for f in findings)
+    assert any("gains enough" in f["text"] or "the one to take" in f["text"] for f in findings)
     assert findings[-1]["text"] == "between hosts other figures count"
 
 
@@ -185,6 +186,24 @@ def test_a_slow_link(monkeypatch):
     assert first[0]["text"].startswith("2 tasks: an all-reduce of 4 bytes takes"), first
     assert first[0]["figures"]["bits_per_second"] < 120e6
     assert first[-1]["text"].startswith("compression='int4' is the one to take")
+    assert [finding["text"] for finding in second] == [
+        "measured together with worker 0, which has the figures"
+    ]
+
+
+@pytest.mark.slow
+def test_under_slurm(tmp_path):
+    """The line of the documentation, on a real Slurm."""
+    from tests.slurm.cluster import Cluster, why_not
+
+    if reason := why_not():
+        pytest.skip(reason)
+    with Cluster() as slurm:
+        files = f"--output={tmp_path}/%t.json"
+        command = [sys.executable, "-m", "tfdml", "doctor", *QUICK]
+        slurm.run("srun", "--ntasks=2", files, *command, cwd=ROOT, seconds=200)
+    first, second = (findings_of((tmp_path / f"{task}.json").read_text()) for task in (0, 1))
+    assert first[0]["text"].startswith("2 tasks: an all-reduce of 4 bytes takes")
     assert [finding["text"] for finding in second] == [
         "measured together with worker 0, which has the figures"
     ]

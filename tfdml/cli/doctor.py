@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -73,15 +74,19 @@ def main(argv: Sequence[str]) -> int:
     )
     table = None if flags.json else report.TableReport(sys.stdout)
     findings = []
-    with closing(subject):
-        for section, found in order.examine(subject):
-            findings += found
-            if table:
-                table.add(section, found)
-    if table:
-        table.end()
-    else:
-        print(report.as_json(findings))
+    try:
+        with closing(subject):
+            for section, found in order.examine(subject):
+                findings += found
+                if table:
+                    table.add(section, found)
+        if table:
+            table.end()
+        else:
+            print(report.as_json(findings), flush=True)
+    except BrokenPipeError:  # As of `tfdml doctor | head`: nobody reads on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE_STATUS
     return FAILURE_STATUS if would_fail(findings) else 0
 
 

@@ -36,13 +36,13 @@ def check(subject: Subject) -> Iterable[Finding]:
     else:
         yield Finding(NAME, "ok", f"no GPU on this host; {_built_for(build)}")
     meant = subject.place.gpus
-    if meant is not None and seen and len(meant) < len(seen):
+    if meant and len(meant) < len(seen):
         yield Finding(
             NAME,
-            "warning",
-            f"{subject.place.platform} means GPU {', '.join(meant) or 'none'} for this task, and it sees "
-            f"{len(seen)}: tasks of one host would share them",
-            f"Set {gpus.VARIABLE}={','.join(meant) or '-1'} for this task, or start it with `tfdml launch`.",
+            "note",
+            f"{subject.place.platform} means GPU {', '.join(meant)} for this task, of the {len(seen)} that it sees; "
+            "tfdml.strategies.create takes no others",
+            f"A program without it needs {gpus.VARIABLE}={','.join(meant)}.",
         )
     yield Finding(NAME, "note", VERIFIED)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TypeVar
+
+import psutil
 
 from tfdml.cluster.ports import is_free
 from tfdml.cluster.resolver import host_of, shortened
@@ -19,7 +22,13 @@ NAME = "tasks"
 CONNECT_SECONDS = 2.0
 NAME_SECONDS = 10.0  # A resolver's own limit: two servers, two attempts.
 _THREADS = 32
+_NAME_REMEDY = (
+    "Correct it where the cluster is described, or add it to DNS or /etc/hosts of every host."
+)
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ def check(subject: Subject) -> Iterable[Finding]:
         return
     tasks = list(cluster.tasks())
     yield from _own_ports(cluster, tasks)
+    yield from _own_name(cluster)
     own_host = host_of(cluster.address)
     others = [task for task in tasks if host_of(task.address) != own_host]
     peers = look_at(others)
@@ -50,7 +60,7 @@ def check(subject: Subject) -> Iterable[Finding]:
             NAME,
             "error",
             f"{peer.task}: the name {host_of(peer.address)!r} is unknown here ({peer.detail})",
-            "Correct it where the cluster is described, or add it to DNS or /etc/hosts of every host.",
+            _NAME_REMEDY,
         )
     for peer in by_state.get("self", []):
         yield Finding(
@@ -80,33 +90,33 @@ def check(subject: Subject) -> Iterable[Finding]:
 
 def look_at(tasks: Sequence[ClusterSpec]) -> list[Peer]:
     """Look up and connect to the address of every task, many at a time."""
-    if not tasks:
-        return []
-    # Not a `with` block: that would wait for look-ups that nobody can interrupt.
-    pool = ThreadPoolExecutor(_THREADS)
-    futures = [pool.submit(_look, task.task_name, task.address) for task in tasks]
     rounds = -(-len(tasks) // _THREADS)
-    wait(futures, timeout=NAME_SECONDS + rounds * CONNECT_SECONDS)
-    pool.shutdown(wait=False, cancel_futures=True)
+    calls = [lambda t=task: _look(t.task_name, t.address) for task in tasks]
+    found = _within(NAME_SECONDS + rounds * CONNECT_SECONDS, calls)
+    no_answer = f"no answer about it in {NAME_SECONDS:g} s"
     return [
-        future.result()
-        if future.done() and not future.cancelled()
-        else Peer(
-            task.task_name, task.address, "silent", f"no answer about it in {NAME_SECONDS:g} s"
-        )
-        for future, task in zip(futures, tasks, strict=True)
+        peer or Peer(task.task_name, task.address, "silent", no_answer)
+        for peer, task in zip(found, tasks, strict=True)
     ]
+
+
+def _within(seconds: float, calls: Sequence[Callable[[], Result]]) -> list[Result | None]:
+    """What each call returns, None for those that take longer: nobody can interrupt a look-up."""
+    pool = ThreadPoolExecutor(_THREADS)  # Not a `with` block, which would wait for them.
+    futures = [pool.submit(call) for call in calls]
+    done, _ = wait(futures, timeout=seconds)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [future.result() if future in done else None for future in futures]
 
 
 def _look(task: str, address: str) -> Peer:
     host, port = host_of(address), int(address.rpartition(":")[2])
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        return Peer(task, address, "unknown", getattr(error, "strerror", None) or str(error))
-    addresses = [str(entry[4][0]) for entry in found]
-    if host != "localhost" and all(_is_loopback(each) for each in addresses):
-        return Peer(task, address, "self", addresses[0])
+    addresses = _addresses(host)
+    if isinstance(addresses, str):
+        return Peer(task, address, "unknown", addresses)
+    # A name other than localhost for the loopback interface: Debian gives a host's own name to 127.0.1.1.
+    if host not in ("localhost", *addresses) and all(map(_is_loopback, addresses)):
+        return Peer(task, address, "self", min(addresses))
     try:
         socket.create_connection((host, port), CONNECT_SECONDS).close()
     except ConnectionRefusedError:
@@ -117,6 +127,40 @@ def _look(task: str, address: str) -> Peer:
         state = "unreachable" if error.errno in _UNREACHABLE else "silent"
         return Peer(task, address, state, error.strerror or str(error))
     return Peer(task, address, "listening")
+
+
+def _own_name(cluster: ClusterSpec) -> Iterator[Finding]:
+    """Whether this task's address is one of this host's."""
+    host = host_of(cluster.address)
+    if not host:
+        return
+    (found,) = _within(NAME_SECONDS, [lambda: _addresses(host)])
+    if not isinstance(found, set):
+        detail = found or f"no answer about it in {NAME_SECONDS:g} s"
+        text = f"this task's own name {host!r} is unknown here ({detail})"
+        yield Finding(NAME, "error", text, _NAME_REMEDY)
+    elif not found & own_addresses() and not all(map(_is_loopback, found)):
+        yield Finding(
+            NAME,
+            "warning",
+            f"this task is to be found at {host!r}, which means {', '.join(sorted(found))}, no address of this "
+            "host: the others would look for it elsewhere",
+            "Start each task on the host that the cluster gives it; behind a forwarded port this is right.",
+        )
+
+
+def _addresses(host: str) -> set[str] | str:
+    """The addresses of a name, or why it has none."""
+    try:
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error)
+
+
+def own_addresses() -> set[str]:
+    """Those of all interfaces, without zones."""
+    every = (entry for entries in psutil.net_if_addrs().values() for entry in entries)
+    return {entry.address.partition("%")[0] for entry in every}
 
 
 def _own_ports(cluster: ClusterSpec, tasks: Sequence[ClusterSpec]) -> Iterator[Finding]:

@@ -12,6 +12,8 @@ from tfdml.doctor.child import Answer, Child
 from tfdml.doctor.finding import Finding
 from tfdml.doctor.probe_task import DENSE
 from tfdml.doctor.subject import Subject
+from tfdml.launch import gpus
+from tfdml.launch.place import SHARE_VARIABLE
 
 NAME = "probe"
 START_SECONDS = 60.0  # From this task's start to the moment when all have met.
@@ -20,6 +22,8 @@ LIMIT_SECONDS = START_SECONDS + MEASURE_SECONDS
 PAYS = 0.9  # Of the dense exchange's time; less of a gain is not worth the loss of bits.
 # What changes next to nothing in training; the others need steps enough (docs/compression.md).
 GENTLE = ("bf16", "fp16", "int8", "int4")
+COARSE_PAYS = 0.5
+_OF_ITS_OWN = "dgc"  # A momentum SGD by itself, so nothing to recommend to another optimizer.
 _MODULE = "tfdml.doctor.probe_task"
 _TOGETHER = "Start it on every task at the same time: srun tfdml doctor --probe."
 
@@ -44,7 +48,10 @@ def check(subject: Subject) -> Iterable[Finding]:
         return
     index = [task.task_name for task in tasks].index(cluster.task_name)
     addresses = [task.address for task in tasks]
-    child = subject.start_child(_MODULE, {**order, "addresses": addresses, "index": index})
+    environ = dict(subject.environ)
+    if subject.place.gpus is not None:
+        environ[SHARE_VARIABLE] = ",".join(subject.place.gpus)
+    child = subject.start_child(_MODULE, {**order, "addresses": addresses, "index": index}, environ)
     answer = _result(child)
     if "done" not in answer.values:
         yield _failed(answer, tasks, cluster)
@@ -58,10 +65,14 @@ def check(subject: Subject) -> Iterable[Finding]:
 
 def _on_this_host(subject: Subject, order: Mapping[str, Any]) -> Iterator[Finding]:
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    children = [
-        subject.start_child(_MODULE, {**order, "addresses": addresses, "index": index})
-        for index in range(2)
-    ]
+    visible = gpus.visible_gpus(subject.environ)
+    children = []
+    for index in range(2):
+        # A GPU each, or none: the first task would take all memory of a GPU that both see.
+        own = visible[index] if len(visible) > 1 else "-1"
+        environ = {**subject.environ, gpus.VARIABLE: own}
+        task = {**order, "addresses": addresses, "index": index}
+        children.append(subject.start_child(_MODULE, task, environ))
     results = [_result(child) for child in children]
     failed = next((answer for answer in results if "done" not in answer.values), None)
     if failed is not None:
@@ -133,16 +144,16 @@ def figures(measured: Mapping[str, Any], who: str, native: bool) -> Iterator[Fin
 
 
 def recommendation(seconds: Mapping[str, float], dense: float) -> Finding:
-    """The quickest of those that change next to nothing in training; where none of them pays, the quickest of all."""
-    paying = {name: each for name, each in seconds.items() if each < PAYS * dense}
+    """The quickest of those that change next to nothing in training; where none of them pays, a far quicker one."""
+    paying = {
+        name: each
+        for name, each in seconds.items()
+        if name != _OF_ITS_OWN and each < (PAYS if name in GENTLE else COARSE_PAYS) * dense
+    }
     gentle = {name: each for name, each in paying.items() if name in GENTLE}
     if not paying:
-        return Finding(
-            NAME,
-            "note",
-            "no compression pays here: leave it off",
-            "A slower link or more gradients change that.",
-        )
+        text = "no compression gains enough here: leave it off"
+        return Finding(NAME, "note", text, "A slower link or more gradients change that.")
     best = min(gentle or paying, key=lambda name: paying[name])
     text = f"compression={best!r} is the one to take: {_ms(paying[best])} instead of {_ms(dense)} a step"
     quickest = min(paying, key=lambda name: paying[name])
