@@ -192,8 +192,9 @@ def test_a_slow_link(monkeypatch):
 
 
 @pytest.mark.slow
-def test_under_slurm(tmp_path):
+def test_under_slurm(tmp_path, monkeypatch):
     """The line of the documentation, on a real Slurm."""
+    monkeypatch.delenv("TFDML_CLUSTER", raising=False)
     from tests.slurm.cluster import Cluster, why_not
 
     if reason := why_not():

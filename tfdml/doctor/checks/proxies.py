@@ -1,9 +1,9 @@
 """A proxy between the tasks: gRPC takes it from the environment, and the job waits for ever.
 
-gRPC reads grpc_proxy, https_proxy and http_proxy, the first that is set, in lower case only, and
-exempts the hosts that no_grpc_proxy, or else no_proxy, lists: ends of names, and networks
-(https://grpc.github.io/grpc/core/md_doc_environment_variables.html). With a proxy even tasks
-on 127.0.0.1 look for each other through it.
+gRPC reads grpc_proxy, https_proxy and http_proxy, the first that is set, in lower case only, and exempts the
+hosts that no_grpc_proxy, or else no_proxy, lists: ends of names, and networks
+(https://grpc.github.io/grpc/core/md_doc_environment_variables.html). With a proxy even tasks on 127.0.0.1 look
+for each other through it: tests/doctor/test_proxy.py.
 """
 
 from __future__ import annotations
