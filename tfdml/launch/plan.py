@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 
 from tfdml.cluster.hosts import Host, addresses_of
 from tfdml.cluster.ports import free_ports
-from tfdml.cluster.resolver import MAX_PORT
+from tfdml.cluster.resolver import MAX_PORT, host_of
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError
 from tfdml.launch import gpus
+
+# gRPC looks for the other tasks, also those on this host, through the first of these that is set, and waits for ever.
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
 @dataclass(frozen=True)
@@ -117,19 +120,7 @@ def plan_tasks(
     shares = gpus.divide(visible, len(clusters), gpus_per_worker)
     tasks = []
     for index, cluster in enumerate(clusters):
-        # Without PYTHONUNBUFFERED python keeps the output of a pipe back until it has 8 KB of it.
-        variables = {"KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"}
-        if "TF_CPP_MIN_LOG_LEVEL" not in environ:
-            variables["TF_CPP_MIN_LOG_LEVEL"] = "1"  # A dozen remarks a task; warnings stay.
-        # TensorFlow itself leaves oneDNN off on CPUs without AVX-512 VNNI, where a dense network trains a fifth to
-        # two fifths faster with it (benchmarks/scaling.py). It reads the variable when it is imported.
-        if "TF_ENABLE_ONEDNN_OPTS" not in environ:
-            variables["TF_ENABLE_ONEDNN_OPTS"] = "1"
-        if cluster.is_local:
-            # Under Slurm, say, it would otherwise look for the tasks of the allocation.
-            variables["TFDML_CLUSTER"] = "local"
-        else:
-            variables["TF_CONFIG"] = cluster.to_tf_config()
+        variables = variables_of(cluster, environ)
         if shares is not None:
             variables[gpus.VARIABLE] = ",".join(shares[index]) or "-1"
         tasks.append(Task(cluster, script, tuple(arguments), variables))
@@ -142,12 +133,20 @@ def variables_of(cluster: ClusterSpec, environ: Mapping[str, str]) -> dict[str, 
     variables = {"KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"}
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
         variables["TF_CPP_MIN_LOG_LEVEL"] = "1"  # A dozen remarks a task; warnings stay.
+    # TensorFlow itself leaves oneDNN off on CPUs without AVX-512 VNNI, where a dense network trains a fifth to two
+    # fifths faster with it (benchmarks/scaling.py). It reads the variable when it is imported.
+    if "TF_ENABLE_ONEDNN_OPTS" not in environ:
+        variables["TF_ENABLE_ONEDNN_OPTS"] = "1"
     if cluster.is_local:
         # Under Slurm, say, it would otherwise look for the tasks of the allocation.
         variables["TFDML_CLUSTER"] = "local"
     else:
         variables["TF_CONFIG"] = cluster.to_tf_config()
         variables["TFDML_LAUNCHED"] = "1"  # The launcher looks after the other tasks' addresses.
+        if any(environ.get(name) for name in _PROXIES):
+            exempt = environ.get("no_grpc_proxy") or environ.get("no_proxy")
+            hosts = dict.fromkeys(host_of(task.address) for task in cluster.tasks())
+            variables["no_grpc_proxy"] = ",".join([*([exempt] if exempt else []), *hosts])
     return variables
 
 
