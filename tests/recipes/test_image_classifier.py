@@ -23,7 +23,7 @@ TWO_WORKERS = [sys.executable, "-m", "tfdml.cli.main", "launch", "--workers=2"]
 IDENTITY_EXCHANGE = f"""
 import runpy, sys
 from tfdml.collectives.dense import DenseExchange
-DenseExchange.reduce = lambda self, gradients, variables: list(gradients)
+DenseExchange.reduce = lambda self, gradients, variables, **rest: list(gradients)
 sys.path.insert(0, {str(RECIPE.parent)!r})
 sys.argv[0] = {str(RECIPE)!r}
 runpy.run_path({str(RECIPE)!r}, run_name="__main__")
