@@ -44,8 +44,8 @@ EXCHANGE_NAMES = ("auto", "one_shot", "two_phase", "hierarchical")
 _COMPRESSED_BUCKET_BYTES = 8 * 2**20
 _EVERYTHING = 2**62
 
-# Most of a gradient waits in the residuals of these. At first gradients change so fast that what has waited is wrong
-# by the time it is applied (benchmarks/quality.py); PyTorch's PowerSGD hook begins at step 1,000 by default.
+# Most of a gradient waits in the residuals of these, or is made up for by the noise of randomk. At first gradients
+# change too fast for that (benchmarks/quality.py); PyTorch's PowerSGD hook begins at step 1,000 by default.
 _WARM_UP_STEPS = {"topk": 100, "randomk": 100, "signsgd": 100, "powersgd": 100}
 
 
@@ -148,12 +148,13 @@ def _dgc(options: dict[str, Any], dense: DenseExchange) -> Exchange:
     """Warm-up (Lin et al. 2018, section 3.3): the density falls by a factor of 4 in each of four phases.
 
     The paper's final density is 0.001, after four epochs of warm-up. Ours are for shorter training: at 0.001
-    an element is sent once in a thousand steps (benchmarks/quality.py).
+    an element is sent once in a thousand steps; and an element that is sent often has no momentum, because
+    sending it begins its velocity anew, so a longer warm-up trains slower (benchmarks/quality.py).
     """
     known = ("density", "momentum", "clipnorm", "weight_decay", "warmup_steps")
     _refuse("dgc", options, known)
     density = options.pop("density", 0.01)
-    warmup_steps = options.pop("warmup_steps", 64)
+    warmup_steps = options.pop("warmup_steps", 32)
     if not isinstance(warmup_steps, int) or warmup_steps < 0:
         raise ConfigError(
             f"`warmup_steps` must be a whole number of at least 0, got {warmup_steps!r}. "
