@@ -82,7 +82,7 @@ def test_launch_lines_are_understood(line, tmp_path):
     command = [sys.executable, "-m", "tfdml", launch, "--dry_run", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "TF_CONFIG" in done.stdout
+    assert ("# host b\nssh" if "--ssh" in arguments else "TF_CONFIG") in done.stdout
     for word in arguments:
         if word.startswith("--config="):
             assert (ROOT / word.partition("=")[2]).is_file()
