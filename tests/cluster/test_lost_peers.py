@@ -28,6 +28,23 @@ RESET = (
     "/tensorflow.WorkerService/RecvBuf:\n:UNKNOWN:Error received from peer  "
     '{grpc_status:14, grpc_message:"recvmsg:Connection reset by peer"}' + TAIL
 )
+REFUSED = (
+    HEAD
+    + "Collective ops is aborted by: Failed to send RPC to coordination service. Either the leader task was "
+    "preempted/died/restarted unexpectedly or this task is experiencing network issues.\n"
+    "Additional GRPC error information from remote target /job:worker/replica:0/task:0 while calling "
+    "/tensorflow.CoordinationService/Heartbeat:\n:UNKNOWN:Error received from peer  {grpc_status:14, "
+    'grpc_message:"failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:33981: Failed to '
+    'connect to remote host: Connection refused"}' + TAIL
+)
+NO_RPC = HEAD + "Collective ops is aborted by: Failed to send RPC to coordination service." + TAIL
+# Not an end of the other task, but what it broke off because of a third one.
+CANCELLED = (
+    HEAD + "Collective ops is aborted by: CANCELLED\n"
+    "Additional GRPC error information from remote target /job:worker/replica:0/task:2 while calling "
+    '/tensorflow.WorkerService/RecvBuf:\n:UNKNOWN:Error received from peer {grpc_message:"CANCELLED"}'
+    + TAIL
+)
 PROBED = (
     HEAD + f"Collective ops is aborted by: {MARK}/job:worker/replica:0/task:1 (Deadline)" + TAIL
 )
@@ -53,6 +70,9 @@ def task(index: int) -> ClusterSpec:
         (UNHEALTHY, 0, ["worker 1", "worker 2"]),
         (NO_HEARTBEAT, 1, ["worker 0"]),
         (RESET, 0, ["worker 1"]),
+        (REFUSED, 1, ["worker 0"]),
+        (NO_RPC, 2, ["worker 0"]),
+        (CANCELLED, 1, []),
         (PROBED, 2, ["worker 1"]),
         (PASSED_ON, 0, ["worker 1"]),
         (OWN_MISTAKE, 0, []),

@@ -30,3 +30,25 @@ ALL_REDUCE = """
         total(tf.constant(1.0))
         time.sleep(0.01)
 """
+
+# A few steps of a small model on two workers, or, with "forever DIR", for ever; both print what they learnt.
+TRAIN = """
+    import pathlib, sys
+    import keras, numpy as np, tensorflow as tf, tfdml
+
+    cluster = tfdml.cluster.resolve()
+    strategy = tfdml.strategies.create("multi_worker", cluster)
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices((x, x.sum(axis=1, keepdims=True))).batch(16)
+    callbacks = []
+    if len(sys.argv) > 1:
+        mark = pathlib.Path(sys.argv[2], f"{cluster.task_type}-{cluster.task_index}")
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: mark.touch()))
+    epochs = 10**9 if callbacks else 20
+    tfdml.Trainer(model, strategy).fit(data, epochs=epochs, verbose=False, callbacks=callbacks)
+    print("replicas", strategy.num_replicas_in_sync)
+    print("learnt", model.trainable_variables[0].numpy().ravel().tolist())
+"""

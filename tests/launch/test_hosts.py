@@ -2,69 +2,48 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.launch.launcher import Launcher, lines_of
+from tests.launch.network import Host, hosts
 from tfdml.cluster.ports import free_ports
 
 
 @pytest.fixture
-def two_hosts() -> Iterator[list[tuple[str, str]]]:
-    """(namespace, address) of two network namespaces that a cable joins."""
-    tag = f"tfdml{os.getpid()}"
-    hosts = [(f"{tag}a", "10.213.7.1"), (f"{tag}b", "10.213.7.2")]
-    try:
-        for name, _ in hosts:
-            ip("netns", "add", name)
-        cable = ("ve0", "netns", hosts[0][0], "type", "veth")
-        ip("link", "add", *cable, "peer", "name", "ve0", "netns", hosts[1][0])
-        for name, address in hosts:
-            ip("-n", name, "address", "add", f"{address}/24", "dev", "ve0")
-            ip("-n", name, "link", "set", "ve0", "up")
-            ip("-n", name, "link", "set", "lo", "up")
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"cannot make network namespaces here: {error}")
-    else:
-        yield hosts
-    finally:
-        for name, _ in hosts:
-            subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL, check=False)
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+def two_hosts(tmp_path: Path) -> Iterator[list[Host]]:
+    with hosts(tmp_path) as made:
+        yield made
 
 
 @pytest.mark.slow
 def test_two_hosts_train_together(
-    launcher: Launcher, two_hosts: list[tuple[str, str]], tmp_path: Path
+    launcher: Launcher, two_hosts: list[Host], tmp_path: Path
 ) -> None:
-    """The image classifier on the digits: one worker a host, the same command line but for the index."""
+    """The image classifier on the digits: one worker a host, the same command line on both."""
     root = Path(__file__).parents[2]
-    hosts = ",".join(f"{address}:1" for _, address in two_hosts)
+    hostfile = tmp_path / "hosts.txt"
+    hostfile.write_text("".join(f"{host.name} slots=1\n" for host in two_hosts))
     processes = [
         launcher.begin(
-            f"--hosts={hosts}",
-            f"--node_index={index}",
+            f"--hostfile={hostfile}",
             "--start_timeout_seconds=50",
             str(root / "recipes" / "train_image_classifier.py"),
             f"--config={root / 'configs' / 'image_classifier' / 'multi_worker.yaml'}",
             f"--model_dir={tmp_path}",
             "--set=train.epochs=4",
-            within=["ip", "netns", "exec", name],
+            within=host.within,
         )
-        for index, (name, _) in enumerate(two_hosts)
+        for host in two_hosts
     ]
     hashes = []
     for index, process in enumerate(processes):
         result = launcher.finish(process)
         assert result.returncode == 0, result.stdout + result.stderr
+        assert "port 12345 of this host is open to everybody who can reach 10.213." in result.stderr
         lines = lines_of(result.stdout, f"worker {index}")
         hashes += [line for line in lines if line.startswith("final weights sha256: ")]
         if index == 0:
@@ -85,7 +64,8 @@ def test_a_host_that_does_not_answer_is_named(launcher: Launcher) -> None:
         script,
     )
     assert result.returncode == 1
-    assert f"127.0.0.2:{port} did not answer within " in result.stderr
+    assert f"worker 1 at 127.0.0.2:{port} did not answer within " in result.stderr
+    assert "(nothing listens there yet): start the same line there" in result.stderr
     assert f"127.0.0.1:{port}" not in result.stderr
     assert lines_of(result.stdout, "worker 0") == ["waiting"]
 

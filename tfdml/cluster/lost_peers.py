@@ -20,9 +20,11 @@ _GONE = (
     r"Connection reset|Connection refused|Socket closed|recvmsg|sendmsg|Broken pipe|GOAWAY"
     r"|failed to connect|No route to host|unreachable|timed out|Timeout occurred|[Kk]eepalive"
 )
-_REMOTE = re.compile(rf"(?:{_GONE})[^\n]*\n[^\n]*remote target {_TASK}")
-_NO_HEARTBEAT = re.compile(
-    r"(?:Deadline Exceeded|DEADLINE_EXCEEDED|UNAVAILABLE|" + _GONE + r")[^\[]*CoordinationService/"
+# The line with the remote target, the one before and the one after.
+_REMOTE = re.compile(rf"[^\n]*\n[^\n]*remote target {_TASK}[^\n]*(?:\n[^\n]*)?")
+_LEADER = re.compile(
+    r"Failed to send RPC to coordination service"
+    rf"|(?:Deadline Exceeded|DEADLINE_EXCEEDED|UNAVAILABLE|{_GONE})[^\[]*CoordinationService/"
 )
 _ENDED = re.compile(r"Connection reset|Connection refused|Socket closed|Broken pipe|GOAWAY")
 
@@ -53,8 +55,9 @@ def lost_tasks(error: str, cluster: ClusterSpec) -> list[ClusterSpec]:
         for listed in _UNHEALTHY.findall(error):
             found += re.findall(_TASK, listed[0])
     if not found:
-        found = _REMOTE.findall(error)
-    if not found and _NO_HEARTBEAT.search(error):
+        told = (each for each in _REMOTE.finditer(error) if re.search(_GONE, each[0]))
+        found = [(each[1], each[2]) for each in told]
+    if not found and _LEADER.search(error):
         leader = cluster.leader
         found = [(leader.task_type, str(leader.task_index))]
     own = (cluster.task_type, cluster.task_index)

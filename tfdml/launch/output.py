@@ -19,7 +19,7 @@ TAIL_LINES = 20
 GREETING = b"tfdml launch: "
 # What a task prints when it is about to fail. All tasks of a job often fail alike, so it is kept
 # from the console for as long as a task may take to end: the job shows the root cause's, once.
-_LAST_WORDS = re.compile(rb'Traceback \(most recent call last\):|  File "|error: ')
+_LAST_WORDS = re.compile(rb'Traceback \(most recent call last\):|  File "|error: |ssh: ')
 LAST_WORDS_SECONDS = 3.0
 LAST_WORDS_LINES = 100
 PROGRESS_SECONDS = 10.0

@@ -169,8 +169,8 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
                 "program that listens there, or give the job other ports (TFDML_CLUSTER_PORT, --base_port)."
             ) from error
     if cluster.num_workers > 1:
-        lost_peers.tell_at_the_end(cluster)
-        peer_probe.watch(cluster)
+        probe = peer_probe.watch(cluster)
+        lost_peers.tell_at_the_end(cluster, probe.abandon if probe else lambda: None)
         same_everywhere.check_hosts(strategy, cluster)
     return strategy
 

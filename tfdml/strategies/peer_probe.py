@@ -21,11 +21,15 @@ from tfdml.cluster.lost_peers import MARK
 from tfdml.cluster.resolver import host_of
 from tfdml.cluster.spec import ClusterSpec
 
-# Three answers missing, each for 5 s, at the latest 5 s after the last good one: 20 s. More than the 10 s
-# of TensorFlow's heartbeats, which should speak first where they can: they list all that are gone.
-INTERVAL_SECONDS = 5.0
-TIMEOUT_SECONDS = 5.0
-ATTEMPTS = 3
+# Four answers missing, one a round: 16 to 20 s. More than the 10 s of TensorFlow's heartbeats, which should
+# speak first where they can: they list all that are gone. A request holds Python's global lock until it is
+# answered, which takes a millisecond, or times out: so it times out soon, and one silence ends a round.
+INTERVAL_SECONDS = 4.0
+TIMEOUT_SECONDS = 1.0
+ATTEMPTS = 4
+PER_ROUND = (
+    32  # Of more peers, others are asked in the next round, which adds as many rounds to the bound.
+)
 
 
 def watch(cluster: ClusterSpec) -> PeerProbe | None:
@@ -54,35 +58,43 @@ class PeerProbe:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(2 * TIMEOUT_SECONDS)
+        self._thread.join(5 * TIMEOUT_SECONDS)
+
+    def abandon(self) -> None:
+        """For a process that ends without taking TensorFlow down: no request needs to be waited for."""
+        self._stop.set()
+        atexit.unregister(self.close)
 
     def _run(self) -> None:
+        missing = 0
         while not self._stop.wait(INTERVAL_SECONDS):
-            for peer in self._peers:
-                if self._stop.is_set():
-                    return
-                error = self._ask(peer)
-                if error is not None and not self._stop.is_set():
-                    # Where the peer has ended because the job has, nothing is under way to be aborted.
-                    context.context().abort_collective_ops(
-                        tf.errors.UNAVAILABLE, f"{MARK}{_device(peer)} ({error})"
-                    )
-                    return
+            silent = self._first_silent()
+            if silent is None:
+                missing = 0
+                self._peers = self._peers[PER_ROUND:] + self._peers[:PER_ROUND]
+                continue
+            # It is asked first in the next round.
+            self._peers.sort(key=lambda peer: peer != silent[0])
+            missing += 1
+            if missing >= ATTEMPTS and not self._stop.is_set():
+                # Where the peer has ended because the job has, nothing is under way to be aborted.
+                context.context().abort_collective_ops(
+                    tf.errors.UNAVAILABLE, f"{MARK}{_device(silent[0])} ({silent[1]})"
+                )
+                return
 
-    def _ask(self, peer: ClusterSpec) -> str | None:
-        """None where `peer` answers; else what the last of several attempts came to."""
-        reason = ""
-        for _ in range(ATTEMPTS):
+    def _first_silent(self) -> tuple[ClusterSpec, str] | None:
+        """The first peer that does not answer, and what became of the request."""
+        for peer in self._peers[:PER_ROUND]:
             if self._stop.is_set():
                 return None
             try:
                 context.context().check_collective_ops_peer_health(
                     _device(peer), timeout_in_ms=int(TIMEOUT_SECONDS * 1000)
                 )
-                return None
             except tf.errors.OpError as error:
-                reason = str(error.message).partition("\n")[0]
-        return reason
+                return peer, str(error.message).partition("\n")[0]
+        return None
 
 
 def _device(task: ClusterSpec) -> str:
