@@ -22,6 +22,11 @@ _PEER_LOST = re.compile(
 )
 # What a task prints that knows better: tfdml/strategies/lost_peers.py.
 _SENTENCE = re.compile(r"error: (lost (?:chief|worker|ps) \d+ \(.*)")
+_LOST = re.compile(
+    r"\blost (?:chief|worker|ps) \d+ \("
+)  # The same, as another launcher passes it on.
+# What ssh itself prints of the end of a connection, among what the host has printed.
+_SSH_LINE = re.compile(r"Timeout, server|Connection (?:to|reset|closed)|client_loop|ssh: ")
 _PORT_CLASH = "Could not start gRPC server"
 
 
@@ -65,18 +70,19 @@ class Failure:
     def looks_like_lost_peer(self) -> bool:
         """Whether the task may only have failed because another one had gone."""
         return self.lost_peers is not None or any(
-            _PEER_LOST.search(line) or "error: lost " in line for line in self.last_lines
+            _PEER_LOST.search(line) or _LOST.search(line) for line in self.last_lines
         )
 
     @property
-    def shown_lines(self) -> Sequence[str]:
-        """The last lines that a report should have."""
-        if self.lost_peers or self._is_of_ssh or (self.is_host and not self.is_new):
-            return ()
-        return self.last_lines
+    def needs_no_lines(self) -> bool:
+        """Whether the summary says all there is to say, or the rest is on the console already."""
+        known = (
+            self._is_of_ssh or self.returncode == PREEMPTED_STATUS or self.lost_peers is not None
+        )
+        return known or (self.is_host and not self.is_new)
 
     def summary(self) -> str:
-        """What happened, in one line; without an end where lines may follow it."""
+        """What happened, in one line."""
         if self._is_of_ssh:
             return self._ssh_summary()
         if self.returncode == PREEMPTED_STATUS:
@@ -89,6 +95,8 @@ class Failure:
         if self.returncode >= 0:
             return f"{self.task_name} failed with exit status {self.returncode}"
         name = signal.Signals(-self.returncode).name
+        if self.is_host:
+            return f"the ssh connection to {self.task_name} was ended by {name}"
         hint = " (the kernel does this when memory runs out)" if name == "SIGKILL" else ""
         return f"{self.task_name} was ended by {name}{hint}"
 
@@ -98,12 +106,14 @@ class Failure:
 
     def _ssh_summary(self) -> str:
         said = [line.strip() for line in self.last_lines if line.strip()]
+        if self.greeted:
+            said = [line for line in said if _SSH_LINE.match(line)]
         why = f" ({said[-1].rstrip('.')})" if said else ""
         if self.greeted:
-            return f"the ssh connection to {self.task_name} broke{why}."
+            return f"the ssh connection to {self.task_name} broke{why}"
         return (
             f"{self.task_name} could not be reached by ssh{why}: "
-            f"`ssh -o BatchMode=yes {self.task_name} true` must work there without a question."
+            f"`ssh -o BatchMode=yes {self.task_name} true` must work there without a question"
         )
 
 

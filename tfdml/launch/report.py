@@ -35,14 +35,14 @@ def _report(outcome: Outcome, log_dir: Path | None) -> str:
     failure = outcome.failure
     assert failure is not None
     summary = failure.summary()
+    if failure.needs_no_lines:
+        return f"{summary.rstrip('.')}."
     if not failure.last_lines:
         return f"{summary} and printed nothing."
-    if not failure.shown_lines:
-        return summary
     where = (
         f"All that each task printed is in {log_dir}."
         if log_dir
         else "With --log_dir=DIR everything that each task prints is kept."
     )
-    lines = "\n".join(f"  {line}" for line in failure.shown_lines)
+    lines = "\n".join(f"  {line}" for line in failure.last_lines)
     return f"{summary}; its last lines:\n{lines}\n{GREETING.decode()}{where}"
