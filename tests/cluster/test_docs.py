@@ -7,10 +7,13 @@ from pathlib import Path
 
 from tests.docs.guides import code_blocks
 from tfdml.cluster import hosts, kubernetes, mpi, order, slurm
+from tfdml.launch import ssh
+from tfdml.strategies import peer_probe, same_everywhere
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "clusters.md").read_text()
 SOURCES = "".join(path.read_text() for path in (ROOT / "tfdml" / "cluster").glob("*.py"))
+LAUNCHER = "".join(path.read_text() for path in (ROOT / "tfdml" / "launch").glob("*.py"))
 
 
 def test_the_table_of_platforms() -> None:
@@ -19,7 +22,17 @@ def test_the_table_of_platforms() -> None:
 
 def test_the_variables() -> None:
     names = {name for name in re.findall(r"\bTFDML_[A-Z_]+[A-Z]\b", PAGE)}
-    assert names == set(re.findall(r"\bTFDML_[A-Z_]+[A-Z]\b", SOURCES))
+    read = set(re.findall(r"\bTFDML_[A-Z_]+[A-Z]\b", SOURCES))
+    assert read <= names
+    assert names - read <= set(re.findall(r"\bTFDML_[A-Z_]+[A-Z]\b", LAUNCHER))
+
+
+def test_the_bounds() -> None:
+    a_round = peer_probe.INTERVAL_SECONDS + peer_probe.TIMEOUT_SECONDS
+    assert peer_probe.ATTEMPTS * a_round <= 20.0
+    assert f"({peer_probe.PER_ROUND} of them in {peer_probe.INTERVAL_SECONDS:.0f} s" in PAGE
+    assert f"more than {same_everywhere.CLOCK_SECONDS:.0f} s apart" in PAGE
+    assert f"after {ssh.CONNECT_SECONDS} s" in PAGE
 
 
 def test_the_numbers() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,11 +79,15 @@ def launch_lines() -> list[str]:
 def test_launch_lines_are_understood(line, tmp_path):
     (tmp_path / "train.py").touch()
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    own = socket.gethostname()
+    (tmp_path / "hosts.txt").write_text(f"{own} slots=4\nb slots=4\n")
     _, launch, *arguments = shlex.split(line)
+    if not {"--ssh", "--node_index=0"} & set(arguments):  # Where a host finds itself by its name.
+        arguments = [re.sub(r"--hosts=[\w-]+", f"--hosts={own}", word) for word in arguments]
     command = [sys.executable, "-m", "tfdml", launch, "--dry_run", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert ("# host b\nssh" if "--ssh" in arguments else "TF_CONFIG") in done.stdout
+    assert ("b\nssh" if "--ssh" in arguments else "TF_CONFIG") in done.stdout
     for word in arguments:
         if word.startswith("--config="):
             assert (ROOT / word.partition("=")[2]).is_file()
