@@ -53,6 +53,31 @@ def test_two_hosts_train_together(
     launcher.expect_nothing_left()
 
 
+@pytest.mark.slow
+def test_hosts_with_different_scripts_do_not_train(
+    launcher: Launcher, two_hosts: list[Host]
+) -> None:
+    """One host has a file that was changed since: both say so, by one sentence, before any step."""
+    create = "import tfdml\nwith tfdml.errors.exit_on_user_error():\n"
+    create += "    tfdml.strategies.create('multi_worker', tfdml.cluster.resolve())\n    print('created')\n"
+    scripts = [launcher.script(create), launcher.script(create + "# Changed.\n", "other.py")]
+    processes = [
+        launcher.begin("--hosts=n1,n2", script, within=host.within)
+        for host, script in zip(two_hosts, scripts, strict=True)
+    ]
+    for index, process in enumerate(processes):
+        result = launcher.finish(process)
+        assert result.returncode == 2, result.stderr
+        found = f"worker {index} failed with exit status 2; its last lines:\n  error: tasks differ in script "
+        assert found in result.stderr
+        assert (
+            " on worker 0 (n1:12345); " in result.stderr
+            and " on worker 1 (n2:12345)." in result.stderr
+        )
+        assert "created" not in result.stdout
+    launcher.expect_nothing_left()
+
+
 def test_a_host_that_does_not_answer_is_named(launcher: Launcher) -> None:
     script = launcher.script("import time; print('waiting', flush=True); time.sleep(1000)")
     (port,) = free_ports(1)

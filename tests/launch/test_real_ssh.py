@@ -133,6 +133,21 @@ def test_a_key_that_is_not_accepted_is_one_sentence(through_sshd: Launcher) -> N
     assert "Permission denied (publickey" in last and last.endswith("without a question.")
 
 
+def test_a_host_that_is_not_there_is_one_sentence(launcher: Launcher, tmp_path: Path) -> None:
+    """Nobody has its address: the kernel says so after 3 s, and ssh would give up after 10 s by itself."""
+    with hosts(tmp_path) as made:
+        script = launcher.script("import time; time.sleep(1000)")
+        flags = ("--hosts=n1:1,10.213.7.99:1", "--ssh", script)
+        result = launcher.finish(launcher.begin(*flags, within=made[0].within))
+        assert result.returncode == 255
+        last = result.stderr.strip().splitlines()[-1]
+        assert last.startswith(
+            "tfdml launch: 10.213.7.99 could not be reached by ssh (ssh: connect to host "
+        )
+        assert "No route to host" in last
+        launcher.expect_nothing_left()
+
+
 @pytest.mark.slow
 def test_two_hosts_train_that_are_started_from_one(launcher: Launcher, tmp_path: Path) -> None:
     with hosts(tmp_path) as made, server(tmp_path, 2200, within=made[1].within) as command:
