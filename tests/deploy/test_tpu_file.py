@@ -16,7 +16,10 @@ from tfdml.errors import ConfigError
 
 # Notes every call. There is a slice from `create` to `delete`, and `ssh` with the launcher in it runs the
 # command in a shell as the host of a TPU would.
-_GCLOUD = """#!{python}
+_GCLOUD = """#!/bin/sh
+''':'
+exec "{python}" "$0" "$@"
+':'''
 import json, os, pathlib, subprocess, sys
 home = pathlib.Path(os.environ["HOME"])
 arguments = sys.argv[1:]
@@ -34,7 +37,10 @@ elif verb == "ssh" and " launch " in " ".join(arguments):
     command = next(a for a in arguments if a.startswith("--command=")).partition("=")[2]
     sys.exit(subprocess.run(["bash", "-c", command]).returncode)
 """
-_TFDML = """#!{python}
+_TFDML = """#!/bin/sh
+''':'
+exec "{python}" "$0" "$@"
+':'''
 import json, os, pathlib, sys
 home = pathlib.Path(os.environ["HOME"])
 with open(home / "launches", "a") as launches:
