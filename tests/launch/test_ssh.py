@@ -218,8 +218,8 @@ def test_what_a_host_lacks_is_one_sentence(through_ssh: Launcher, missing: str) 
     # The other host has another name for it.
     replaced = {"directory": str(Path.cwd()), "python": os.path.realpath("/usr/bin/env")}
     text = STAND_IN.replace('sh -c "$3"', 'sh -c "$(echo "$3" | sed "s#WHAT#/elsewhere#g")"')
-    what = replaced[missing] if missing == "directory" else "test -x [^ ]*"
-    becomes = "/elsewhere" if missing == "directory" else "test -x /elsewhere/python"
+    what = replaced[missing] if missing == "directory" else "test -x [^|]* [|][|]"
+    becomes = "/elsewhere" if missing == "directory" else "test -x /elsewhere/python ||"
     stand_in.write_text(text.replace("WHAT#/elsewhere", f"{what}#{becomes}"))
     result = through_ssh.run(*HERE, through_ssh.script("import time; time.sleep(1000)"))
     assert result.returncode == 2
