@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfdml.collectives import COMPRESSION_NAMES, devices, resolve_exchange
+from tfdml.collectives import COMPRESSION_NAMES, DenseExchange, devices, resolve_exchange
 from tfdml.errors import ConfigError
 from tfdml.testing import run_in_process
 
@@ -52,8 +52,8 @@ def test_on_tpus_not_even_the_reference_runs(on, monkeypatch, name, mode):
 @pytest.mark.parametrize("device_type", ["GPU", "TPU"])
 def test_dense_runs_everywhere(on, device_type):
     on(device_type)
-    resolve_exchange("none")
-    resolve_exchange(None)
+    for nothing in ("none", None):
+        assert isinstance(resolve_exchange(nothing), DenseExchange)
 
 
 def replica_devices():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import stat
 import subprocess
@@ -215,12 +214,14 @@ def test_a_host_that_cannot_be_reached_is_one_sentence(through_ssh: Launcher) ->
 @pytest.mark.parametrize("missing", ["directory", "python"])
 def test_what_a_host_lacks_is_one_sentence(through_ssh: Launcher, missing: str) -> None:
     stand_in = Path(through_ssh.variables["TFDML_SSH"])
-    # The other host has another name for it.
-    replaced = {"directory": str(Path.cwd()), "python": os.path.realpath("/usr/bin/env")}
-    text = STAND_IN.replace('sh -c "$3"', 'sh -c "$(echo "$3" | sed "s#WHAT#/elsewhere#g")"')
-    what = replaced[missing] if missing == "directory" else "test -x [^|]* [|][|]"
-    becomes = "/elsewhere" if missing == "directory" else "test -x /elsewhere/python ||"
-    stand_in.write_text(text.replace("WHAT#/elsewhere", f"{what}#{becomes}"))
+    # What is here is not there.
+    here, there = {
+        "directory": (str(Path.cwd()), "/elsewhere"),
+        "python": ("test -x [^|]* [|][|]", "test -x /elsewhere/python ||"),
+    }[missing]
+    run, changed = 'sh -c "$3"', f'sh -c "$(echo "$3" | sed "s#{here}#{there}#g")"'
+    assert run in STAND_IN
+    stand_in.write_text(STAND_IN.replace(run, changed))
     result = through_ssh.run(*HERE, through_ssh.script("import time; time.sleep(1000)"))
     assert result.returncode == 2
     assert result.stderr.count("error: host 127.0.0.2 does not have the " + missing) == 1

@@ -133,8 +133,8 @@ def variables_of(cluster: ClusterSpec, environ: Mapping[str, str]) -> dict[str, 
     variables = {"KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"}
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
         variables["TF_CPP_MIN_LOG_LEVEL"] = "1"  # A dozen remarks a task; warnings stay.
-    # TensorFlow itself leaves oneDNN off on CPUs without AVX-512 VNNI, where a dense network trains a fifth to two
-    # fifths faster with it (benchmarks/scaling.py). It reads the variable when it is imported.
+    # TensorFlow itself leaves oneDNN off on CPUs without AVX-512 VNNI, where a dense network trains 1.1 to 1.4
+    # times as fast with it (benchmarks/README.md, scaling.py). It reads the variable when it is imported.
     if "TF_ENABLE_ONEDNN_OPTS" not in environ:
         variables["TF_ENABLE_ONEDNN_OPTS"] = "1"
     if cluster.is_local:
