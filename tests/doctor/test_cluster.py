@@ -1,4 +1,4 @@
-"""The cluster, misspelt variables and proxies: what an environment says, and what it meant to say."""
+"""The cluster, and misspelt variables: what an environment says, and what it meant to say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.doctor import subjects
 from tests.doctor.subjects import by_level, only, tf_config
-from tfdml.doctor.checks import cluster, proxies, variables
+from tfdml.doctor.checks import cluster, variables
 from tfdml.doctor.order import Check, run
 
 TWO = tf_config("a:2222", "b:2222")
@@ -100,57 +100,3 @@ def test_a_misspelt_tf_config(name):
     assert finding.text.startswith(f"{name} is read by nobody, and TF_CONFIG is not set")
     assert "error" not in by_level(check_variables(**{name: value, "TF_CONFIG": value}))
     assert "error" not in by_level(check_variables(**{name: "/path/of/another/tool"}))
-
-
-# -- proxies
-
-PROXY = "http://proxy:3128"
-
-
-def check_proxies(**environ):
-    return list(proxies.check(subjects.make({**TWO, **environ})))
-
-
-@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "grpc_proxy"])
-def test_a_proxy_between_the_tasks(name):
-    finding = only(check_proxies(**{name: PROXY}), "error")
-    assert finding.text == (
-        f"gRPC would send what is for a, b through {name}=http://proxy:3128, and wait for ever"
-    )
-    assert finding.remedy == f"unset {name}, or set no_grpc_proxy=a,b for every task."
-
-
-def test_what_grpc_does_not_read():
-    assert by_level(check_proxies(HTTP_PROXY=PROXY, HTTPS_PROXY=PROXY, http_proxy="")) == {
-        "ok": ["none between the tasks"]
-    }
-
-
-def test_local_tasks_go_through_it_too():
-    finding = only(proxies.check(subjects.make({"http_proxy": PROXY})), "error")
-    assert "what is for 127.0.0.1" in finding.text
-
-
-@pytest.mark.parametrize(
-    ("listed", "host", "exempt"),
-    [
-        ("a,b", "b", True),
-        ("a", "b", False),
-        (".cluster.local", "x-0.svc.cluster.local", True),
-        ("10.0.0.0/8, 192.168.0.0/16", "192.168.3.4", True),
-        ("10.0.0.0/8", "11.0.0.1", False),
-        ("10.0.0.1", "10.0.0.1", True),
-        ("", "a", False),
-        ("fd00::/8", "fd00::2", True),
-    ],
-)
-def test_exempt_hosts(listed, host, exempt):
-    assert proxies.is_exempt(host, {"no_proxy": listed}) is exempt
-    assert proxies.is_exempt(host, {"no_grpc_proxy": listed, "no_proxy": "other"}) is exempt
-
-
-def test_all_hosts_must_be_exempt():
-    assert (
-        "what is for b through" in only(check_proxies(http_proxy=PROXY, no_proxy="a"), "error").text
-    )
-    assert "error" not in by_level(check_proxies(http_proxy=PROXY, no_proxy="a,b"))

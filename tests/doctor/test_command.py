@@ -101,7 +101,6 @@ def test_many_things_that_are_wrong(broken, tmp_path):
         "TensorFlow",
         "tasks",
         "variables",
-        "proxies",
         "native ops",
         "disk",
         "probe",

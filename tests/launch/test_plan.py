@@ -33,17 +33,6 @@ def test_tasks_import_a_quiet_and_fast_tensorflow_unless_another_is_asked_for(na
         assert task.environment(environ)[name] == expected
 
 
-def test_no_proxy_stands_between_tasks() -> None:
-    for environ, expected in (
-        ({}, None),
-        ({"http_proxy": "http://p:1"}, "127.0.0.1"),
-        ({"https_proxy": "http://p:1", "no_proxy": ".example"}, ".example,127.0.0.1"),
-        ({"grpc_proxy": "p:1", "no_grpc_proxy": "b", "no_proxy": "c"}, "b,127.0.0.1"),
-    ):
-        for task in plan.plan_tasks(plan.on_this_host(2), "train.py", [], environ=environ):
-            assert task.variables.get("no_grpc_proxy") == expected
-
-
 def test_only_what_all_tasks_share_is_set_for_the_import() -> None:
     tasks = plan.plan_tasks(plan.on_this_host(2), "train.py", [], environ={})
     shared = plan.common_environment(tasks, {"XLA_FLAGS": "--x"})

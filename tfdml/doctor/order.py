@@ -22,7 +22,6 @@ from tfdml.doctor.checks import (
     peers,
     probe,
     processors,
-    proxies,
     recipe,
     shared_memory,
     variables,
@@ -58,7 +57,6 @@ SECTIONS: dict[str, tuple[Check, ...]] = {
     "The cluster": (
         Check(variables.NAME, variables.check),
         Check(cluster.NAME, cluster.check, 30.0),  # Metadata servers may be asked.
-        Check(proxies.NAME, proxies.check),
         Check(peers.NAME, peers.check, 120.0),
         Check(open_ports.NAME, open_ports.check),
     ),

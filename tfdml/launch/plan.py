@@ -11,13 +11,10 @@ from dataclasses import dataclass, field
 
 from tfdml.cluster.hosts import Host, addresses_of
 from tfdml.cluster.ports import free_ports
-from tfdml.cluster.resolver import MAX_PORT, host_of
+from tfdml.cluster.resolver import MAX_PORT
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError
 from tfdml.launch import gpus
-
-# gRPC looks for the other tasks, also those on this host, through the first of these that is set, and waits for ever.
-_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
 @dataclass(frozen=True)
@@ -143,10 +140,6 @@ def variables_of(cluster: ClusterSpec, environ: Mapping[str, str]) -> dict[str, 
     else:
         variables["TF_CONFIG"] = cluster.to_tf_config()
         variables["TFDML_LAUNCHED"] = "1"  # The launcher looks after the other tasks' addresses.
-        if any(environ.get(name) for name in _PROXIES):
-            exempt = environ.get("no_grpc_proxy") or environ.get("no_proxy")
-            hosts = dict.fromkeys(host_of(task.address) for task in cluster.tasks())
-            variables["no_grpc_proxy"] = ",".join([*([exempt] if exempt else []), *hosts])
     return variables
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tfdml.cluster import proxies
 from tfdml.cluster.peer_watch import PeerWatch, awaited_by
 from tfdml.cluster.ports import wait_until_answers
 from tfdml.cluster.spec import ClusterSpec
@@ -140,6 +141,7 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
         jobs = {
             job: list(addresses) for job, addresses in cluster.jobs.items() if job != "evaluator"
         }
+        proxies.keep_out(cluster, os.environ)
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec(jobs),
             task_type=cluster.task_type,

@@ -1,4 +1,4 @@
-"""That gRPC really takes a proxy from the environment for its way between tasks, and lets hosts be exempt."""
+"""That gRPC really takes a proxy from the environment for its way between tasks, and that ours are exempt."""
 
 from __future__ import annotations
 
@@ -34,15 +34,21 @@ def meet() -> float:
     return sum(Agreement(strategy).of_each(1.0))
 
 
-def test_a_task_looks_for_another_one_through_the_proxy(proxy):
-    with start_workers(meet, 2, env=environment(proxy)):
-        connection, _ = proxy.accept()
-        with connection:
-            assert connection.recv(100).startswith(b"CONNECT localhost:")
+def meet_as_upstream() -> None:
+    import tensorflow as tf
+
+    tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def test_exempt_hosts_are_reached_without_it(proxy):
-    assert run_workers(meet, 2, env=environment(proxy, no_grpc_proxy="localhost")) == [2.0, 2.0]
+def test_tasks_meet_whatever_proxy_the_environment_has(proxy):
+    assert run_workers(meet, 2, env=environment(proxy)) == [2.0, 2.0]
     proxy.setblocking(False)
     with pytest.raises(BlockingIOError):
         proxy.accept()
+
+
+def test_without_the_exemption_a_task_looks_for_the_other_one_through_it(proxy):
+    with start_workers(meet_as_upstream, 2, env=environment(proxy)):
+        connection, _ = proxy.accept()
+        with connection:
+            assert connection.recv(100).startswith(b"CONNECT localhost:")
