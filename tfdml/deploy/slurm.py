@@ -148,6 +148,8 @@ def _environment(job: Job) -> str:
         "  exit 1",
         "fi",
         "export PYTHONUNBUFFERED=1  # Else what a task prints comes to the log 8 KB at a time.",
+        "# TensorFlow leaves oneDNN off on some CPUs where it is faster; `tfdml launch` does the same.",
+        "export TF_ENABLE_ONEDNN_OPTS=${TF_ENABLE_ONEDNN_OPTS:-1}",
         "",
         "# Each task finds the cluster and its own place in Slurm's variables. A TF_CONFIG that came with the",
         "# shell's environment would win.",
