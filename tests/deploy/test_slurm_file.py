@@ -62,6 +62,7 @@ def test_what_it_asks_for() -> None:
     exports = dict(re.findall(r"^export (\w+)=(\S+)", text, re.M))
     assert exports == {
         "PYTHONUNBUFFERED": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "${TF_ENABLE_ONEDNN_OPTS:-1}",
         "TFDML_CLUSTER": "slurm",
         "TFDML_CLUSTER_CHIEF": "1",
         "TFDML_CLUSTER_PS": "0",
