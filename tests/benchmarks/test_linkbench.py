@@ -163,6 +163,12 @@ with Link(2) as link:
 """
 
 
+def with_default_signals() -> None:
+    """As a terminal starts a program: nohup ignores SIGHUP, and a shell's background jobs SIGINT."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_ends_the_processes_and_the_namespaces(number):
     program = BLOCK.format(directory=str(SCRIPT.parent))
@@ -171,12 +177,15 @@ def test_a_signal_ends_the_processes_and_the_namespaces(number):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=with_default_signals,
     )
-    namespaces = {int(word) for word in process.stdout.readline().split()}
-    assert len(namespaces) == 3
-    process.send_signal(number)
-    status = process.wait(timeout=20)
+    try:
+        namespaces = {int(word) for word in process.stdout.readline().split()}
+        assert len(namespaces) == 3
+        process.send_signal(number)
+        status = process.wait(timeout=20)
+    finally:
+        process.kill()
     assert status != 0
     if number in (signal.SIGTERM, signal.SIGHUP):
         assert status == 128 + number
