@@ -193,9 +193,33 @@ def test_ctrl_c_lets_tasks_clean_up_and_leaves_nothing(launcher: Launcher) -> No
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 def test_other_ends_of_the_launcher_leave_nothing(launcher: Launcher, signum: int) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Also when these tests run under nohup.
     process = begin_waiting(launcher)
+    signal.signal(signal.SIGHUP, before)
     process.send_signal(signum)
     assert launcher.finish(process).returncode == 128 + signum
+    launcher.expect_nothing_left()
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(launcher: Launcher) -> None:
+    script = launcher.script(
+        WHO
+        + """
+    pathlib.Path(sys.argv[1], f"ready-{index}").touch()
+    while not pathlib.Path(sys.argv[1], "go").exists():
+        time.sleep(0.01)
+    """
+    )
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = launcher.begin(*TWO, script, str(launcher.directory))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    for index in (0, 1):
+        launcher.wait_for(launcher.directory / f"ready-{index}")
+    process.send_signal(signal.SIGHUP)
+    (launcher.directory / "go").touch()
+    assert launcher.finish(process).returncode == 0
     launcher.expect_nothing_left()
 
 

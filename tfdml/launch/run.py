@@ -197,7 +197,10 @@ def _beginning(tasks: Sequence[Task | Remote], start_method: str, log_dir: Path 
 
 @contextmanager
 def _signals_to(job: Job) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal end the tasks by the same signal; others are handed on."""
+    """Ctrl-C, SIGTERM and a closed terminal end the tasks by the same signal; others are handed on.
+
+    Under `nohup`, which ignores SIGHUP, a closed terminal ends nothing.
+    """
 
     def stop(signum: int, _frame: object) -> None:
         job.stop(signum)
@@ -205,7 +208,9 @@ def _signals_to(job: Job) -> Iterator[None]:
     def pass_on(signum: int, _frame: object) -> None:
         job.pass_on(signum)
 
-    handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop)
+    handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM), stop)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        handlers[signal.SIGHUP] = stop
     handlers |= dict.fromkeys((signal.SIGUSR1, signal.SIGUSR2), pass_on)
     before = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
     try:
