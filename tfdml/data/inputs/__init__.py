@@ -1,0 +1,1 @@
+"""Input formats of the converter: one file a format, all with the contract in `input.py`. No TensorFlow."""
