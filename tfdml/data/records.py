@@ -1,0 +1,203 @@
+"""A split's records by number: which shard holds record i, and reading a batch of them by their offsets.
+
+Offsets come from the index of each shard; one that is missing is made by scanning the shard once, and kept. Importing
+this module does not import TensorFlow; `RecordSet.read` does.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from tfdml.data import index as index_file
+from tfdml.data import unpacked
+from tfdml.data.order import first_ids_of
+from tfdml.data.record_file import compression_of, read_at
+from tfdml.data.shards import find_shards
+from tfdml.errors import DataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_HEADER = struct.Struct("<8sIIQQ32x")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of records, and where they are in it.
+
+    Attributes:
+        path: an uncompressed TFRecord file, as TensorFlow's file systems open it.
+        index: its index file, on this machine.
+        num_records: at least 0.
+        version: changes when the file's content does; files that are open are told apart by it.
+    """
+
+    path: str
+    index: str
+    num_records: int
+    version: str
+
+    @classmethod
+    def of_file(cls, path: str | PathLike[str]) -> Shard:
+        """A local shard, whose index is read or made; a GZIP shard is unpacked into the cache directory.
+
+        Raises:
+            DataError: the file is missing, damaged, or does not fit its index.
+        """
+        path = Path(path).absolute()
+        try:
+            packed = compression_of(path)
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+        if packed:
+            path = unpacked.unpacked_copy(path)
+            status = path.stat()
+        index, num_records = unpacked.index_of(path)
+        return cls(str(path), str(index), num_records, f"{status.st_size}-{status.st_mtime_ns}")
+
+    def offsets(self) -> np.ndarray:
+        """uint64 [num_records + 1], mapped from the index file."""
+        return _offsets(self.index, self.num_records)
+
+    def labels(self) -> np.ndarray | None:
+        """int32 [num_records], or None where the index has none."""
+        return index_file.Index.read(self.index).labels
+
+
+class Staged(Protocol):
+    """Shards that are fetched before they are read (staging.py)."""
+
+    def read(
+        self,
+        ids: tf.Tensor,
+        shards: tf.Tensor,
+        epoch: tf.Tensor,
+        step: tf.Tensor,
+        read_local: Callable[[tf.Tensor], tf.Tensor],
+    ) -> tf.Tensor:
+        """In a graph: read the records `ids` (int64 [n]), which lie in `shards` (int64 [n]), with `read_local`.
+
+        `read_local` takes some of the ids and returns string [k]; the shards must be at their paths while it runs.
+        It keeps no file open afterwards.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class RecordSet:
+    """Shards, whose records are numbered one after another.
+
+    Args:
+        shards: in the order that gives the numbers.
+        staged: brings shards of a remote set to their paths in time; None where all are there.
+    """
+
+    shards: tuple[Shard, ...]
+    staged: Staged | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.num_records == 0:
+            raise DataError(f"no record in {len(self.shards)} shards. Check how they were written.")
+
+    @classmethod
+    def open(cls, directory: str | PathLike[str], split: str) -> RecordSet:
+        """The shards of one split in `directory`, of either naming convention.
+
+        Raises:
+            DataError: there are none, one is missing or does not fit its index.
+        """
+        return cls.of_files(find_shards(Path(directory), split))
+
+    @classmethod
+    def of_files(cls, paths: Sequence[str | PathLike[str]]) -> RecordSet:
+        """TFRecord files, with or without index files.
+
+        Raises:
+            DataError: one is missing, damaged or does not fit its index.
+        """
+        return cls(tuple(Shard.of_file(path) for path in paths))
+
+    @property
+    def num_records(self) -> int:
+        return sum(shard.num_records for shard in self.shards)
+
+    @functools.cached_property
+    def shard_sizes(self) -> tuple[int, ...]:
+        """Records in each shard."""
+        return tuple(shard.num_records for shard in self.shards)
+
+    @functools.cached_property
+    def first_ids(self) -> np.ndarray:
+        """int64 [shards + 1]: the number of each shard's first record, and of all records."""
+        return first_ids_of(self.shard_sizes)
+
+    def labels(self) -> np.ndarray | None:
+        """int32 [num_records] out of the index files, or None where one of them has none."""
+        labels = [shard.labels() for shard in self.shards]
+        return None if any(part is None for part in labels) else np.concatenate(labels)  # type: ignore[arg-type]
+
+    def locate(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(shard numbers, record numbers in them), int64 [n] each, of the records `ids`."""
+        ids = np.asarray(ids, np.int64)
+        shards = np.searchsorted(self.first_ids, ids, side="right") - 1
+        return shards, ids - self.first_ids[shards]
+
+    def __add__(self, other: RecordSet) -> RecordSet:
+        """Both, one after the other: the records of `other` get the numbers from num_records on."""
+        if self.staged is not None or other.staged is not None:
+            raise DataError(
+                "record sets that are staged from remote storage cannot be put together yet."
+            )
+        return RecordSet(self.shards + other.shards)
+
+    def read(self, ids: tf.Tensor, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """In a graph: int64 [n] -> string [n], the serialised records in the order of `ids`, checked.
+
+        `epoch` and `step` (int64 scalars) say whose batch it is, for the staging of what comes next.
+        Errors at run time name the shard and the record; `read_errors.data_errors` makes a DataError of them.
+        """
+        from tfdml.data import record_reading
+
+        return record_reading.read(self, ids, epoch, step)
+
+    def read_now(self, ids: Sequence[int] | np.ndarray) -> list[bytes]:
+        """The records `ids`, without TensorFlow.
+
+        Raises:
+            DataError: a record is damaged, or there is none of that number.
+        """
+        ids = np.asarray(ids, np.int64)
+        outside = (ids < 0) | (ids >= self.num_records)
+        if outside.any():
+            raise DataError(
+                f"there is no record {ids[outside][0]}: they are numbered 0 to {self.num_records - 1}."
+            )
+        shards, numbers = self.locate(ids)
+        records: list[bytes] = [b""] * len(ids)
+        for shard_number in np.unique(shards):
+            shard = self.shards[shard_number]
+            offsets = shard.offsets()
+            try:
+                with open(shard.path, "rb") as file:
+                    for place in np.flatnonzero(shards == shard_number):
+                        number = int(numbers[place])
+                        offset = int(offsets[number])
+                        records[place] = read_at(file, offset, shard.path, number)
+            except OSError as error:
+                raise DataError(
+                    f"{shard.path}: cannot be read ({error.strerror or error})."
+                ) from None
+        return records
+
+
+@functools.lru_cache(maxsize=1024)
+def _offsets(index: str, num_records: int) -> np.ndarray:
+    return np.memmap(index, "<u8", "r", offset=_HEADER.size, shape=(num_records + 1,))
