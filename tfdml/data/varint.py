@@ -47,6 +47,9 @@ def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     Raises:
         IndexError, ValueError: for data that ends within it, or more than 10 bytes of it.
     """
+    value = data[position]
+    if value < 0x80:
+        return value, position + 1
     value = shift = 0
     while True:
         octet = data[position]
@@ -65,9 +68,16 @@ def read_varints(data: bytes | memoryview) -> np.ndarray:
     Raises:
         ValueError: for data that ends within a varint, or one of more than 10 bytes.
     """
+    if len(data) <= 2 * _FEW:
+        if not data:
+            return np.zeros(0, np.int64)
+        if data[-1] < 0x80:
+            few, position = [], 0
+            while position < len(data):
+                number, position = read_varint(data, position)
+                few.append(number)
+            return np.array(few, np.uint64).view(np.int64)
     octets = np.frombuffer(data, np.uint8)
-    if not len(octets):
-        return np.zeros(0, np.int64)
     if octets[-1] >= 0x80:
         raise ValueError("a list of integers ends within one")
     ends = np.flatnonzero(octets < 0x80) + 1
