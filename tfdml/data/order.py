@@ -146,7 +146,7 @@ class Order:
         if self.shuffle == "none":
             return places
         if self.shuffle == "full":
-            key = permutation.key_of(self.seed, permutation.FOR_EPOCH, epoch)
+            key = permutation.key_of(self.seed, permutation.OF_EPOCH, epoch)
             return permutation.permuted(places, self.num_records, key)
         return self._in_windows(epoch, places)
 
@@ -176,7 +176,7 @@ class Order:
         shards = len(self.shard_sizes)
         if self.shuffle != "shards":
             return np.arange(shards)
-        key = permutation.key_of(self.seed, permutation.FOR_SHARDS, epoch)
+        key = permutation.key_of(self.seed, permutation.OF_SHARDS, epoch)
         return permutation.permuted(np.arange(shards), shards, key)
 
     def _windows(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -196,7 +196,7 @@ class Order:
             here = windows == window
             begin = int(window_ends[window - 1]) if window > 0 else 0
             size = int(window_ends[window]) - begin
-            key = permutation.key_of(self.seed, permutation.FOR_WINDOW, epoch, int(window))
+            key = permutation.key_of(self.seed, permutation.OF_WINDOW, epoch, int(window))
             mixed[here] = begin + permutation.permuted(places[here] - begin, size, key)
         slots = np.searchsorted(shard_ends, mixed, side="right")
         sizes = np.asarray(self.shard_sizes, np.int64)[order]

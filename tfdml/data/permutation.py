@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -21,16 +20,13 @@ from tfdml.errors import ConfigError
 
 ROUNDS = 16
 
-# What a key is for. Part of the order of every data set: do not change.
-FOR_EPOCH = 1
-FOR_SHARDS = 2
-FOR_WINDOW = 3
-FOR_MIXTURE = 4
-FOR_RECORD = 5
-
-# The three words of a key begin with these.
-KEY_STARTS = (0x243F6A88, 0x85A308D3, 0x13198A2E)
-GOLDEN = 0x9E3779B9
+# What a hash is for, its first input. Part of the order of every data set: do not change.
+OF_RECORD = 1
+OF_STEP = 2
+OF_EPOCH = 3
+OF_SHARDS = 4
+OF_WINDOW = 5
+OF_PASS = 6
 
 _SCHEDULE = 0x7369F885192C0EF5
 _SMALLEST_BITS = 16
@@ -79,43 +75,35 @@ def block_bits(size: int) -> int:
 
 
 def key_of(seed: int, purpose: int, *numbers: int) -> tuple[int, int, int]:
-    """The key of a permutation: `numbers` are an epoch, or a pass and a component, each below 2**63."""
-    words = np.array([*KEY_STARTS], np.uint32)
-    for word in words_of(seed, purpose, *numbers):
-        words = fold(words, np.uint32(word))
-    return int(words[0]), int(words[1]), int(words[2])
+    """The key of a permutation; `numbers` are, say, an epoch."""
+    state = _state(purpose)
+    for value in (seed, *numbers):
+        state = mix(state, _state(value))
+    low, high = int(state[0]) & 0xFFFFFFFF, int(state[0]) >> 32
+    return low, high, int(mix(state, _state(0))[0]) & 0xFFFFFFFF
 
 
 def record_seeds(seed: int, visits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """int32 [n, 2]: the seed for what is random about record ids[i] when it is read for the visits[i]-th time."""
-    ids, visits = np.asarray(ids, np.int64), np.asarray(visits, np.int64)
-    columns = []
-    for start in KEY_STARTS[:2]:
-        h = np.full(ids.shape, start, np.uint32)
-        for word in words_of(seed, FOR_RECORD):
-            h = fold(h, np.uint32(word))
-        for numbers in (visits, ids):
-            h = fold(h, (numbers & 0xFFFFFFFF).astype(np.uint32))
-            h = fold(h, (numbers >> 32).astype(np.uint32))
-        columns.append(h)
-    return np.stack(columns, axis=1).view(np.int32)
+    """int32 [n, 2]: the seed for what is random about record ids[i] when it is read for the visits[i]-th time.
+
+    The same as `augment.seeds.record_seed` in a graph.
+    """
+    state = mix(_state(OF_RECORD), _state(seed))
+    for numbers in (visits, ids):
+        state = mix(state, np.asarray(numbers, np.int64).astype(np.uint64))
+    return state.view(np.int32).reshape(-1, 2)
 
 
-def words_of(seed: int, purpose: int, *numbers: int) -> Iterator[int]:
-    """The 32-bit words that are hashed for a key, in their order."""
-    yield purpose
-    for number in (seed, *numbers):
-        yield number & 0xFFFFFFFF
-        yield (number >> 32) & 0xFFFFFFFF
+def mix(state: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """One more number into a hash: a round of SplitMix64 (Steele, Lea, Flood 2014), uint64 arrays."""
+    state = (state ^ value) + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
 
 
-def fold(h: np.ndarray, word: np.ndarray) -> np.ndarray:
-    """One more word into a hash: Wellons' lowbias32, https://nullprogram.com/blog/2018/07/31/ (all uint32)."""
-    with np.errstate(over="ignore"):
-        x = (h ^ word) + np.uint32(GOLDEN)
-        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
-        x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
-        return x ^ (x >> np.uint32(16))
+def _state(value: int) -> np.ndarray:
+    return np.array([value % 2**64], np.uint64)
 
 
 @functools.lru_cache(maxsize=16)
