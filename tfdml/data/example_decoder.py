@@ -90,13 +90,13 @@ def _parse(record: bytes) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for _, start, end in _fields(record, 0, len(record), _ENTRY):
         for _, entry, entry_end in _fields(record, start, end, _ENTRY):
-            name, value = "", ()
+            name, value = "", (0, 0)
             for tag, at, stop in _fields(record, entry, entry_end):
                 if tag == _KEY:
                     name = record[at:stop].decode()
                 elif tag == _VALUE:
                     value = at, stop
-            values[name] = _parse_feature(record, *value) if value else []
+            values[name] = _parse_feature(record, *value)
     return values
 
 
