@@ -61,7 +61,7 @@ class DenseExchange:
         dense = []
         for position, gradient in enumerate(gradients):
             if isinstance(gradient, tf.IndexedSlices):
-                result[position] = context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
+                result[position] = raw.sum_over_replicas(gradient)
             else:
                 dense.append(position)
         tensors = [gradients[position] for position in dense]
@@ -80,7 +80,7 @@ class DenseExchange:
 def _sum(flat: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
     replicas = context.num_replicas_in_sync
     if replicas * flat.shape.num_elements() * flat.dtype.size > _GATHER_BYTES:
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, flat)
+        return raw.sum_over_replicas(flat)
     # All add in the same order, so all get the same bits.
     return tf.add_n(tf.unstack(raw.everyone().all_gather(flat[None])))
 

@@ -6,6 +6,8 @@ import functools
 
 import tensorflow as tf
 
+from tfdml.collectives import raw
+
 
 class Agreement:
     """One tiny all-reduce over the tasks a question; none when there is one task."""
@@ -21,8 +23,7 @@ class Agreement:
 
     def _sum(self, vote: tf.Tensor) -> tf.Tensor:
         def on_replica() -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(vote))
+            return raw.sum_over_replicas(tf.identity(vote))
 
         return self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
 
@@ -31,7 +32,7 @@ class Agreement:
             context = tf.distribute.get_replica_context()
             replicas = context.num_replicas_in_sync
             own = tf.one_hot(context.replica_id_in_sync_group, replicas) * number
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+            return raw.sum_over_replicas(own)
 
         return self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
 

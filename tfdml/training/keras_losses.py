@@ -22,6 +22,7 @@ import keras
 import tensorflow as tf
 from keras.src.losses import loss as keras_loss
 
+from tfdml.collectives import raw
 from tfdml.training.replica import ReplicaStep, current
 
 _keras_scale = keras_loss.scale_loss_for_distribution
@@ -105,8 +106,7 @@ def _reduce_weighted_values(
     denominator = tf.stop_gradient(denominator)
     if step.rows is not None:
         denominator *= tf.cast(step.rows > 0, loss.dtype)
-    context = tf.distribute.get_replica_context()
-    total = context.all_reduce(tf.distribute.ReduceOp.SUM, denominator)
+    total = raw.sum_over_replicas(denominator)
     # k_r / share, because `loss` already holds share / n.
     correction = tf.math.divide_no_nan(denominator, total)
     return loss * tf.math.divide_no_nan(correction, _factor(step, loss.dtype))

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdml.collectives import raw
 from tfdml.training.replica import ReplicaStep
 
 Logs = dict[str, Any]
@@ -62,7 +63,7 @@ def read_on_replica(model: keras.Model, step: ReplicaStep, last_logs: Logs) -> L
     parts += [tf.cast(variable.value, tf.float64) * share for variable in drifting]
     parts += [tf.cast(value, tf.float64) * share for value in last_logs.values()]
     flat = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
-    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flat)
+    total = raw.sum_over_replicas(flat)
     sizes = [part.shape.num_elements() for part in parts]
     pieces = [
         tf.reshape(piece, part.shape)
