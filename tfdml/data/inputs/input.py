@@ -63,7 +63,7 @@ class InputFile(NamedTuple):
     path: str  # to open it: a local path or a URL
     relative: str  # to the directory that all files have in common; keys and digests are made of it
     size: int  # bytes
-    mtime_ns: int  # 0 where the storage has none
+    version: str  # changes when the file does: time of change, ETag or checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,11 @@ class Format(NamedTuple):
 # name in --format -> the class, called with (patterns, options).
 FORMATS = {
     "image_folder": Format("image_folder", "ImageFolder", "image files; a directory is a class"),
-    "csv": Format("csv", "Csv", "rows of comma- or tab-separated values"),
+    "csv": Format("csv_rows", "Csv", "rows of comma- or tab-separated values"),
     "jsonl": Format("jsonl", "JsonLines", "a JSON object a line"),
     "parquet": Format("parquet", "Parquet", "Parquet files, nested lists as tensors"),
     "hdf5": Format("hdf5", "Hdf5", "data sets of one length in HDF5 files"),
-    "numpy": Format("numpy", "Numpy", ".npy and .npz files with arrays of one length"),
+    "numpy": Format("numpy_arrays", "Numpy", ".npy and .npz files with arrays of one length"),
     "text": Format("text", "Text", "plain text, a document a file or a line"),
     "tfrecord": Format("tfrecord", "TfRecord", "TFRecord shards, with or without side files"),
     "tfds": Format("tfds", "Tfds", "a data set of TensorFlow Datasets, by its name"),

@@ -1,0 +1,34 @@
+"""Reading a whole input in a test, fragment by fragment, as another process would: after pickling."""
+
+from __future__ import annotations
+
+import pickle
+
+from tfdml.data.inputs.input import BadRow, Input, Row, open_input
+from tfdml.data.inputs.options import InputOptions
+
+
+def opened(format: str, *patterns, **options) -> Input:
+    return open_input(format, [str(pattern) for pattern in patterns], InputOptions(**options))
+
+
+def read(source: Input) -> tuple[list[Row], list[BadRow]]:
+    fragments = list(source.fragments())
+    assert [fragment.number for fragment in fragments] == list(range(len(fragments)))
+    elsewhere = pickle.loads(pickle.dumps(source))
+    rows = [
+        row
+        for fragment in pickle.loads(pickle.dumps(fragments))
+        for row in elsewhere.rows(fragment)
+    ]
+    return (
+        [row for row in rows if isinstance(row, Row)],
+        [row for row in rows if isinstance(row, BadRow)],
+    )
+
+
+def values(source: Input) -> list[dict]:
+    """The values of all rows, of which none may be bad."""
+    rows, bad = read(source)
+    assert bad == []
+    return [row.values for row in rows]

@@ -1,0 +1,122 @@
+"""Image files whose directory is their class: `images/cat/1.jpg`, `images/dog/2.png`.
+
+Files are stored as they are, so nothing is lost to a second compression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tfdml.data.features import Feature, Schema, make_schema
+from tfdml.data.inputs.columns import chosen
+from tfdml.data.inputs.files import find_files, group_files, read_file
+from tfdml.data.inputs.images import SUFFIXES, check_image, fits, image_feature, read_header
+from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
+from tfdml.data.inputs.options import InputOptions
+from tfdml.errors import ConfigError, DataError
+
+_FRAGMENT_FILES = 1024
+_FRAGMENT_BYTES = 32 * 1024 * 1024
+_LOOKED_AT = 200
+_SPLITS = {
+    "train": "train",
+    "test": "test",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+}
+
+
+class ImageFolder:
+    """Features: image, label, and file_name where `--select` asks for it."""
+
+    def __init__(self, patterns: Sequence[str], options: InputOptions):
+        self.files = find_files(patterns, SUFFIXES, example="images/*/*.jpg")
+        self._reencode = options.reencode
+        parents = {_class_of(file) for file in self.files}
+        self._splits = _splits(self.files)
+        loose = [file.path for file in self.files if "/" not in file.relative]
+        if loose and any(Path(pattern).is_dir() for pattern in patterns):
+            raise DataError(
+                f"{loose[0]}: the image lies in no directory of its class. Expected is CLASS/FILE below "
+                "--input, such as images/cat/1.jpg."
+            )
+        self.schema = self._make_schema(parents, options)
+        names = self.schema["label"].class_names if "label" in self.schema else ()
+        self._numbers = {name: number for number, name in enumerate(names)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "files": ()}  # a fragment carries its own; there may be millions
+
+    def fragments(self) -> list[Fragment]:
+        return group_files(self.files, max_files=_FRAGMENT_FILES, max_bytes=_FRAGMENT_BYTES)
+
+    def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
+        for file in fragment.items:
+            yield self._row(file)
+
+    def _row(self, file: InputFile) -> Row | BadRow:
+        content = b""
+        try:
+            content = read_file(file)
+            values: dict[str, Any] = {}
+            if "image" in self.schema:
+                header = check_image(content, any_format=self._reencode)
+                fits(header, self.schema["image"])
+                values["image"] = content
+            if "label" in self.schema:
+                class_name = _class_of(file)
+                if class_name not in self._numbers:
+                    raise ValueError(f"the class {class_name!r} is not in --class_names")
+                values["label"] = self._numbers[class_name]
+            if "file_name" in self.schema:
+                values["file_name"] = file.relative.encode()
+        except (ValueError, OSError, DataError) as error:
+            return BadRow(file.path, str(error), content)
+        return Row(file.relative, values, file.path, self._split_of(file))
+
+    def _split_of(self, file: InputFile) -> str:
+        return self._splits.get(file.relative.partition("/")[0], "")
+
+    def _make_schema(self, parents: set[str], options: InputOptions) -> Schema:
+        if options.features or options.label or options.key:
+            raise ConfigError(
+                "--features, --label and --key are for tables; an image folder has the features image, "
+                "label and, with --select, file_name."
+            )
+        names = options.read_class_names() or tuple(sorted(parents))
+        features = {
+            "image": self._look(options.image_shape),
+            "label": Feature("label", class_names=names),
+            "file_name": Feature("text"),
+        }
+        wanted = chosen(tuple(features), options, "an image folder")
+        return make_schema(
+            (name, features[name])
+            for name in wanted
+            if name != "file_name" or "file_name" in options.select
+        )
+
+    def _look(self, image_shape: str) -> Feature:
+        """The image feature, after looking at the headers of some files spread over all."""
+        step = max(1, len(self.files) // _LOOKED_AT)
+        headers = []
+        for file in self.files[::step]:
+            try:
+                headers.append(read_header(read_file(file)))
+            except (ValueError, OSError, DataError):
+                continue  # the conversion will tell
+        return image_feature(headers, image_shape)
+
+
+def _class_of(file: InputFile) -> str:
+    return PurePosixPath(file.path).parent.name
+
+
+def _splits(files: Sequence[InputFile]) -> dict[str, str]:
+    """Directory -> split, where the directories above the classes are splits: train/cat/1.jpg."""
+    tops = {file.relative.partition("/")[0] for file in files}
+    deep = all(file.relative.count("/") >= 2 for file in files)
+    return {top: _SPLITS[top] for top in tops} if deep and tops <= set(_SPLITS) else {}
