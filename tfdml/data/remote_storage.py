@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -99,23 +98,24 @@ class RemoteStorage(Storage):
 
     def fetch(self, name: str, local_path: str | os.PathLike[str]) -> None:
         with appears_when_whole(local_path) as temporary:
-            self._fetch_into(name, temporary)
+            self.fetch_into(name, temporary)
 
-    def _fetch_into(self, name: str, temporary: Path) -> None:
+    def fetch_into(self, name: str, local_path: str | os.PathLike[str]) -> None:
         fs = self._connection()[0]
         path, facts = self._path(name), self._facts(name)
         size = int(facts["size"])
         if self.protocol in _HTTP and facts.get("partial") is not True:
-            self._ask(name, lambda: fs.get_file(path, str(temporary)), num_bytes=size)
+            self._ask(name, lambda: fs.get_file(path, os.fspath(local_path)), num_bytes=size)
         else:
-            with temporary.open("wb") as file:
+            with open(local_path, "wb") as file:
                 for start in range(0, size, PIECE_BYTES):
                     file.write(self.read_bytes(name, start, min(start + PIECE_BYTES, size)))
         if size > PIECE_BYTES and self.version(name) != _version_of(facts):
             raise DataError(f"{self.location(name)}: it changed while it was fetched. Run again.")
-        if temporary.stat().st_size != size:
+        found = os.path.getsize(local_path)
+        if found != size:
             raise DataError(
-                f"{self.location(name)}: {temporary.stat().st_size:,} bytes arrived of {size:,}. Run again."
+                f"{self.location(name)}: {found:,} bytes arrived of {size:,}. Run again."
             )
 
     def publish(self, local_path: str | os.PathLike[str], name: str) -> None:

@@ -58,12 +58,20 @@ class Storage(ABC):
     def read_bytes(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes [start, stop) of one file; fewer where the file ends before `stop`."""
 
+    def read_if_there(self, name: str) -> bytes | None:
+        """All of one file, or None where there is none."""
+        return self.read_bytes(name) if self.exists(name) else None
+
     @abstractmethod
     def write_bytes(self, name: str, data: bytes) -> None: ...
 
     @abstractmethod
     def fetch(self, name: str, local_path: str | os.PathLike[str]) -> None:
         """Copy one file to `local_path`, where it appears when it is whole."""
+
+    @abstractmethod
+    def fetch_into(self, name: str, local_path: str | os.PathLike[str]) -> None:
+        """Copy one file to `local_path` at once: after a failure a part of it may be there."""
 
     @abstractmethod
     def publish(self, local_path: str | os.PathLike[str], name: str) -> None:
@@ -130,6 +138,10 @@ class LocalStorage(Storage):
     def fetch(self, name: str, local_path: str | os.PathLike[str]) -> None:
         with _told(self.location(name)), appears_when_whole(local_path) as temporary:
             shutil.copyfile(self._path(name), temporary)
+
+    def fetch_into(self, name: str, local_path: str | os.PathLike[str]) -> None:
+        with _told(self.location(name)):
+            shutil.copyfile(self._path(name), local_path)
 
     def publish(self, local_path: str | os.PathLike[str], name: str) -> None:
         source, target = Path(local_path), self._path(name)
