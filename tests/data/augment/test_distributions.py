@@ -49,7 +49,7 @@ def test_resized_crops_have_the_areas_and_ratios_asked_for():
     # Each pixel of this image says where it is, so a crop's corners say what was cut out.
     y, x = np.mgrid[:100, :100].astype(np.float32)
     image = np.stack([y, x, 0 * x], axis=-1)[None] * 2
-    crops = augmented(ResizedCrop(50, area=(0.2, 0.5)), image, ids=range(300)) / 2
+    crops = augmented(ResizedCrop(50, 50, area=(0.2, 0.5)), image, ids=range(300)) / 2
     height = (crops[:, -1, 0, 0] - crops[:, 0, 0, 0]) * 50 / 49
     width = (crops[:, 0, -1, 1] - crops[:, 0, 0, 1]) * 50 / 49
     area, ratio = height * width / 100**2, width / height
@@ -129,9 +129,9 @@ def test_strength_grows_with_magnitude():
     [
         (lambda: Flip("sideways"), "`mode` must be one of horizontal, vertical"),
         (lambda: PadAndCrop(0), "`padding` must be at least 1 pixel, got 0"),
-        (lambda: ResizedCrop(0), "`size` must be at least 1"),
-        (lambda: ResizedCrop(8, area=(0.5, 0.1)), r"`area` must be .* got \(0.5, 0.1\)"),
-        (lambda: ResizedCrop(8, aspect_ratio=(0, 1)), "`aspect_ratio` must be two positive"),
+        (lambda: ResizedCrop(0, 8), "`height` and `width` must be at least 1 pixel, got 0 and 8"),
+        (lambda: ResizedCrop(8, 8, area=(0.5, 0.1)), r"`area` must be .* got \(0.5, 0.1\)"),
+        (lambda: ResizedCrop(8, 8, aspect_ratio=(0, 1)), "`aspect_ratio` must be two positive"),
         (lambda: ColorJitter(hue=0.6), r"`hue` must be in \[0, 0.5\], got 0.6"),
         (lambda: ColorJitter(contrast=-1), r"`contrast` must be in \[0, 1\], got -1"),
         (lambda: RandAugment(0), "`num_ops` must be at least 1"),

@@ -20,7 +20,7 @@ from tfdml.data.augment import (
 AUGMENTATIONS = {
     "flip": lambda: Flip("horizontal_and_vertical"),
     "pad_and_crop": lambda: PadAndCrop(3),
-    "resized_crop": lambda: ResizedCrop(12),
+    "resized_crop": lambda: ResizedCrop(12, 10),
     "color_jitter": lambda: ColorJitter(0.2, 0.3, 0.4, 0.1),
     "rand_augment": lambda: RandAugment(2, 0.7),
     "keras_layer": lambda: KerasLayer(keras.layers.RandomRotation(0.1, dtype="float32")),

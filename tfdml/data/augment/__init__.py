@@ -15,6 +15,7 @@ _HOME = {
     "Chain": "chain",
     "ColorJitter": "color",
     "Flip": "geometry",
+    "ImageAugmentation": "settings",
     "KerasLayer": "keras_layer",
     "PadAndCrop": "geometry",
     "RandAugment": "rand_augment",

@@ -18,7 +18,7 @@ _RANGE = (0, 255)
 class ColorJitter:
     """Changes brightness, then contrast, saturation and hue, each by its own uniform draw.
 
-    Grey images have neither saturation nor hue, and these two leave them alone.
+    Saturation and hue are of images with three channels; others they leave alone.
 
     Attributes:
         brightness: up to this part of 255 is added or taken away, in [0, 1].
@@ -60,8 +60,8 @@ class ColorJitter:
         object.__setattr__(self, "_color", tuple(map(KerasLayer, color)))
 
     def __call__(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        grey = image.shape[-1] == 1
-        for number, layer in enumerate(self._grey if grey else self._grey + self._color):
+        layers = self._grey + self._color if image.shape[-1] == 3 else self._grey
+        for number, layer in enumerate(layers):
             image = layer(image, seeds.fold(seed, number))
         return image
 

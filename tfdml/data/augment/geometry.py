@@ -62,20 +62,23 @@ class PadAndCrop:
 
 @dataclass(frozen=True)
 class ResizedCrop:
-    """A random part of the image, resized to `size` x `size` pixels: the crop of Inception and ResNet.
+    """A random part of the image, resized to `height` x `width` pixels: the crop of Inception and ResNet.
 
     The image may have any size. Of it, a part with an area in `area` (fractions of the image) and an
     aspect ratio in `aspect_ratio` is taken; where ten draws fit none, the whole image. Keras has no such
     layer.
     """
 
-    size: int
+    height: int
+    width: int
     area: tuple[float, float] = (0.08, 1.0)
     aspect_ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError(f"`size` must be at least 1 pixel, got {self.size}.")
+        if self.height < 1 or self.width < 1:
+            raise ConfigError(
+                f"`height` and `width` must be at least 1 pixel, got {self.height} and {self.width}."
+            )
         low, high = self.area
         if not 0 < low <= high <= 1:
             raise ConfigError(
@@ -103,4 +106,4 @@ class ResizedCrop:
         part = tf.slice(image, begin, tf.concat([size[:2], tf.shape(image)[2:]], axis=0))
         part.set_shape([None, None, image.shape[-1]])
         # Antialiasing, because a whole photograph shrinks several times.
-        return tf.image.resize(tf.cast(part, tf.float32), [self.size, self.size], antialias=True)
+        return tf.image.resize(tf.cast(part, tf.float32), [self.height, self.width], antialias=True)

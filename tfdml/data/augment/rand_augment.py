@@ -20,7 +20,7 @@ _RANGE = (0, 255)
 
 @dataclass(frozen=True)
 class RandAugment:
-    """Changes an image `num_ops` times, each time in one of 14 ways, all equally likely.
+    """Changes an image `num_ops` times, each time in one of 14 ways (13 without colours), all equally likely.
 
     Each way's strength is drawn uniformly up to its largest in the paper (at M = 10) times `magnitude`.
     Where it has a direction, both are equally likely. The ways are Keras's layers; keras.layers.RandAugment
@@ -47,7 +47,7 @@ class RandAugment:
 
     def __call__(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         shape = image.shape
-        ways = self._grey_ways if shape[-1] == 1 else self._ways
+        ways = self._ways if shape[-1] == 3 else self._grey_ways
         choices = tf.random.stateless_uniform(
             [self.num_ops], seeds.fold(seed, 0), maxval=len(ways), dtype=tf.int32
         )
