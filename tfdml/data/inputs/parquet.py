@@ -1,0 +1,262 @@
+"""Parquet through pyarrow: a row group at a time, nested lists as tensors, binary columns as images or bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfdml.data.features import Feature, make_schema
+from tfdml.data.inputs import columns as table
+from tfdml.data.inputs.files import find_files, open_file
+from tfdml.data.inputs.image_column import image_column, look_at
+from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
+from tfdml.data.inputs.options import InputOptions
+from tfdml.data.inputs.values import from_python
+from tfdml.errors import DataError
+
+_FRAGMENT_BYTES = 16 * 1024 * 1024  # unpacked; row groups are joined up to it
+_BATCH_ROWS = 1024
+_SAMPLE_ROWS = 1000
+_SAMPLE_IMAGES = 100
+
+
+class Parquet:
+    """Rows of Parquet files that all have the same columns."""
+
+    def __init__(self, patterns: Sequence[str], options: InputOptions):
+        self.files = find_files(patterns, (".parquet", ".pq"), example="data/*.parquet")
+        self._options = options
+        self._said = table.declared(options)
+        self._first = self.files[0].path
+        self._groups: list[
+            list[tuple[int, int]]
+        ] = []  # of each file: (rows, bytes) of each row group
+        columns = self._read_columns()
+        table.check_names(columns.names, self._first)
+        names = table.chosen(columns.names, options, self._first)
+        self._read = [*names, *([options.key] if options.key and options.key not in names else [])]
+        sample = self._sample()
+        self.schema = make_schema(
+            (name, self._feature(name, columns.field(name).type, sample[name])) for name in names
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "files": (), "_groups": []}
+
+    def fragments(self) -> list[Fragment]:
+        found: list[Fragment] = []
+        for file, groups in zip(self.files, self._groups, strict=True):
+            first = row = size = 0
+            rows = 0
+            for number, (num_rows, num_bytes) in enumerate(groups):
+                if number > first and size + num_bytes > _FRAGMENT_BYTES:
+                    found.append(Fragment(len(found), file.path, first, number, size, row, (file,)))
+                    first, row, size = number, rows, 0
+                rows += num_rows
+                size += num_bytes
+            if groups:
+                found.append(
+                    Fragment(len(found), file.path, first, len(groups), size, row, (file,))
+                )
+        return found
+
+    def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
+        (file,) = fragment.items
+        plan = [(name, self._converter(name, file.path)) for name in self.schema]
+        number = fragment.first_row
+        for group in range(fragment.start, fragment.stop):
+            end = number
+            try:
+                with _opened(file) as parquet:
+                    end += parquet.metadata.row_group(group).num_rows
+                    for batch in parquet.iter_batches(
+                        _BATCH_ROWS, row_groups=[group], columns=self._read, use_threads=False
+                    ):
+                        columns = {name: _values(batch.column(name)) for name in self._read}
+                        for row in range(batch.num_rows):
+                            number += 1
+                            yield self._row(file, number, columns, row, plan)
+            except DataError as error:
+                yield BadRow(f"{file.path}, rows {number + 1} to {end}", str(error))
+            number = end
+
+    def _row(
+        self, file: InputFile, number: int, columns: dict[str, Any], row: int, plan: list[Any]
+    ) -> Row | BadRow:
+        location = f"{file.path}, row {number}"
+        values = {}
+        name = ""
+        try:
+            for name, convert in plan:
+                values[name] = convert(columns[name][row])
+        except ValueError as error:
+            return BadRow(location, f"column {name!r}: {error}")
+        key = f"{file.relative}#{number}"
+        if self._options.key:
+            value = columns[self._options.key][row]
+            key = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        return Row(key, values, location)
+
+    def _read_columns(self) -> pa.Schema:
+        """The columns that all files have; also finds out the row groups."""
+        columns: pa.Schema | None = None
+        for file in self.files:
+            with _opened(file) as parquet:
+                here, about = parquet.schema_arrow, parquet.metadata
+                groups = [about.row_group(n) for n in range(about.num_row_groups)]
+                self._groups.append([(g.num_rows, g.total_byte_size) for g in groups])
+            if columns is not None and not here.equals(columns):
+                differ = [f for f in here if f not in columns] + [
+                    f for f in columns if f not in here
+                ]
+                what = f"the column {differ[0].name!r} differs" if differ else "their order differs"
+                raise DataError(
+                    f"{file.path} has other columns than {self._first}: {what}. Convert files with the "
+                    "same columns together."
+                )
+            columns = here
+        assert columns is not None
+        return columns
+
+    def _sample(self) -> dict[str, list[Any]]:
+        for file, groups in zip(self.files, self._groups, strict=True):
+            if any(rows for rows, _ in groups):
+                with _opened(file) as parquet:
+                    batches = parquet.iter_batches(batch_size=_SAMPLE_ROWS, columns=self._read)
+                    batch = next(batches)
+                    return {name: _values(batch.column(name)) for name in self._read}
+        raise DataError(f"{self._first}: the input has no rows.")
+
+    def _feature(self, name: str, kind: pa.DataType, sample: list[Any]) -> Feature:
+        said = self._said.get(name)
+        there = [value for value in sample if value is not None]
+        if said is not None and said.kind == "label":
+            integers = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+            return table.label_feature(
+                name, self._options, self._column(name), only_integers=integers
+            )
+        if (said is not None and said.kind == "image") or (said is None and _holds_images(there)):
+            return look_at(there[:_SAMPLE_IMAGES], self._first, self._options.image_shape, name)
+        if said is not None and said.kind == "text":
+            return Feature("text")
+        dtype, shape = _tensor_of(kind, name, self._first, there)
+        if said is not None:
+            return Feature("tensor", said.dtype, shape if said.shape is None else said.shape)
+        if dtype == "string" and not shape and not _is_binary(kind):
+            return Feature("text")
+        return Feature("tensor", dtype, shape)
+
+    def _column(self, name: str) -> Iterator[str]:
+        for file in self.files:
+            with _opened(file) as parquet:
+                for batch in parquet.iter_batches(batch_size=65536, columns=[name]):
+                    for value in batch.column(name).unique().to_pylist():
+                        if value is not None:
+                            yield value.decode() if isinstance(value, bytes) else str(value)
+
+    def _converter(self, name: str, file: str) -> Any:
+        feature = self.schema[name]
+        if feature.kind == "image":
+            return image_column(feature, file, reencode=self._options.reencode)
+        if feature.kind == "tensor" and feature.dtype == "string" and not feature.shape:
+            return _bytes
+        return from_python(feature)
+
+
+@contextmanager
+def _opened(file: InputFile) -> Iterator[pq.ParquetFile]:
+    """The file, with Arrow's many errors as one kind."""
+    try:
+        with open_file(file) as data, pq.ParquetFile(data) as parquet:
+            yield parquet
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{file.path}: no Parquet file that can be read ({reason}).") from None
+
+
+def _tensor_of(
+    kind: pa.DataType, name: str, where: str, sample: list[Any]
+) -> tuple[str, tuple[int | None, ...]]:
+    """NumPy's name of the innermost type, and the shape that lists around it make."""
+    depth = 0
+    while (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        kind, depth = kind.value_type, depth + 1
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_boolean(kind):
+        dtype = "bool"
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        dtype = str(np.dtype(kind.to_pandas_dtype()))
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_binary(kind):
+        dtype = "string"
+    else:
+        raise DataError(
+            f"{where}: the column {name!r} is of the type {kind}, which is no feature. Leave it out with "
+            f"--drop={name}, or write it as a number or text."
+        )
+    if not depth:
+        return dtype, ()
+    try:
+        shapes = [_shape(value) for value in sample]
+        shape = table.common_shape(shapes, name) if shapes else (None,) * depth
+    except ValueError as error:
+        raise DataError(
+            f"{where}: the column {name!r}: {error}. Leave it out with --drop={name}."
+        ) from None
+    if len(shape) < depth:  # all lists looked at are empty
+        shape = (None,) * depth
+    return dtype, shape
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | np.ndarray):
+        return ()
+    shapes = {_shape(each) for each in value} if isinstance(value, list) else {value.shape[1:]}
+    if len(shapes) > 1:
+        raise ValueError("its lists have different lengths")
+    return (len(value), *next(iter(shapes), ()))
+
+
+def _values(column: pa.Array) -> Any:
+    """A column's values, by row number: NumPy numbers where none is null, else Python values."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if column.null_count == 0 and pa.types.is_fixed_size_list(column.type):
+        inner, sizes = column, []
+        while pa.types.is_fixed_size_list(inner.type):
+            sizes.append(inner.type.list_size)
+            inner = inner.flatten()
+        if inner.null_count == 0 and (
+            pa.types.is_integer(inner.type) or pa.types.is_floating(inner.type)
+        ):
+            return inner.to_numpy(zero_copy_only=False).reshape(len(column), *sizes)
+    return column.to_pylist()
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def _holds_images(values: list[Any]) -> bool:
+    """Whether binary values are PNG or JPEG files; Hugging Face puts them into {"bytes", "path"}."""
+    first = values[0] if values else None
+    if isinstance(first, dict):
+        first = first.get("bytes") if first.keys() == {"bytes", "path"} else None
+    return isinstance(first, bytes) and first.startswith((b"\x89PNG", b"\xff\xd8\xff"))
+
+
+def _bytes(value: Any) -> bytes:
+    if value is None:
+        return b""
+    return value.encode() if isinstance(value, str) else bytes(value)
