@@ -1,0 +1,116 @@
+"""What is written beside the shards: lists of bad rows, side files, the files of TFDS; the manifest last."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tfdml.data.conversion.layout import Layout
+from tfdml.data.conversion.request import Conversion, input_digest
+from tfdml.data.conversion.state import State
+from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest, Shard
+from tfdml.data.features import Schema
+from tfdml.data.statistics import SplitStatistics
+from tfdml.data.storage import Storage
+from tfdml.data.tfds_layout import tfds_files
+
+ERRORS_FILE = "errors.jsonl"
+QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What all fragments together came to.
+
+    Attributes:
+        rows: that were read, bad ones among them.
+        counts: what the stages found worth counting.
+    """
+
+    rows: int
+    errors: int
+    counts: Counter[str]
+    statistics: Mapping[str, SplitStatistics]
+
+
+def finish(
+    request: Conversion,
+    layout: Layout,
+    mapped: Mapped,
+    shards: Mapping[str, Sequence[Shard]],
+    fragments: Iterable[int],
+    state: State,
+    storage: Storage,
+) -> DatasetManifest:
+    """Write everything that is not a shard; the data set is whole when this returns."""
+    stages = [stage.describe() for stage in layout.stages]
+    manifest = DatasetManifest(
+        name=request.name,
+        schema=_known_shapes(layout.schema, mapped.statistics),
+        splits={split: tuple(of_split) for split, of_split in shards.items()},
+        compression=request.compression,
+        label_histogram={s: dict(mapped.statistics[s].histogram) for s in shards},
+        statistics={s: dict(mapped.statistics[s].measures) for s in shards},
+        flags=request.settings()
+        | ({"stages": json.dumps(stages, ensure_ascii=False)} if stages else {}),
+        input_digest=input_digest(request.input.files, versions=False),
+        skipped=mapped.errors,
+        skipped_list=ERRORS_FILE if mapped.errors else "",
+        licence=request.licence,
+        source=request.source,
+        description=request.description,
+    )
+    if mapped.errors:
+        _write_errors(fragments, state, storage)
+    for stage in layout.stages:
+        for name, content in stage.side_files().items():
+            storage.write_bytes(name, content)
+    for name, content in tfds_files(manifest).items():
+        storage.write_bytes(name, content)
+    storage.write_bytes(FILE_NAME, manifest.to_bytes())
+    return manifest
+
+
+def _write_errors(fragments: Iterable[int], state: State, storage: Storage) -> None:
+    """Join the lists of the fragments, in their order, and move what was put aside."""
+    joined = state.temporary(ERRORS_FILE)
+    with joined.open("wb") as file:
+        for number in fragments:
+            if state.errors(number).exists():
+                file.write(state.errors(number).read_bytes())
+    storage.publish(joined, ERRORS_FILE)
+    for content in sorted(_files(state.quarantine)):
+        storage.publish(content, f"{QUARANTINE}/{content.name}")
+
+
+def _files(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.is_dir() else []
+
+
+def _known_shapes(schema: Schema, statistics: Mapping[str, SplitStatistics]) -> Schema:
+    """The schema with the height and width of images, where all turned out to have the same."""
+    known = {}
+    for name, feature in schema.items():
+        if feature.kind == "image" and None in feature.shape:
+            sizes = tuple(
+                size if size is not None else _the_same(name, what, statistics)
+                for size, what in zip(feature.shape, ("height", "width"), strict=False)
+            )
+            feature = replace(feature, shape=(*sizes, feature.shape[2]))
+        known[name] = feature
+    return known
+
+
+def _the_same(name: str, what: str, statistics: Mapping[str, SplitStatistics]) -> int | None:
+    """The one value that all rows have, or None."""
+    values = set()
+    for of_split in statistics.values():
+        summary = of_split.measures.get(name, {}).get(what)
+        if summary is None or summary.count != of_split.records:
+            return None
+        if summary.count:
+            values |= {summary.minimum, summary.maximum}
+    return int(values.pop()) if len(values) == 1 else None
