@@ -28,7 +28,7 @@ from tfdml.errors import ConfigError, DataError
 from tfdml.shared_files import one_process_at_a_time
 
 _PARTIAL = ".partial"
-_LOOK_AGAIN_SECONDS = 0.05
+_LOOK_AGAIN_SECONDS = 0.02
 # How long a shard that is needed waits for space that others occupy. They hold a shard for one batch.
 PATIENCE_SECONDS = 300.0
 

@@ -1,0 +1,66 @@
+"""Staged reading: limits that are checked, and batches that lie in more shards than the cache holds."""
+
+import numpy as np
+import pytest
+
+from tfdml.data.order import Order
+from tfdml.data.shard_cache import CacheEntry, ShardCache
+from tfdml.data.staging import StagedShards
+from tfdml.errors import ConfigError
+
+
+def staged_of(tmp_path, limit_bytes, sizes=(100, 200, 300, 400)):
+    def fetch(number, path):
+        path.write_bytes(bytes([number]) * sizes[number])
+
+    entries = [
+        CacheEntry(f"s{i}", size, lambda path, i=i: fetch(i, path), f"s3://b/{i}")
+        for i, size in enumerate(sizes)
+    ]
+    return StagedShards(ShardCache(tmp_path, limit_bytes), entries, num_threads=1)
+
+
+def order_of(shuffle, window_shards=2):
+    return Order(40, 8, 0, shuffle, shard_sizes=(10, 10, 10, 10), window_shards=window_shards)
+
+
+def test_a_window_must_fit(tmp_path):
+    with pytest.raises(ConfigError, match=r"a window of 2 shards .*700 bytes.*of 699 .*at most"):
+        staged_of(tmp_path, 699).in_order(order_of("shards"))
+    with pytest.raises(ConfigError, match=r"`window_shards` of 1 at most\.$"):
+        staged_of(tmp_path, 699).in_order(order_of("shards"))
+    with pytest.raises(
+        ConfigError, match=r"a window of 1 .*400 bytes.*of 399 bytes\. Raise its limit\.$"
+    ):
+        staged_of(tmp_path, 399).in_order(order_of("none"))
+    staged_of(tmp_path, 700).in_order(order_of("shards"))
+    staged_of(tmp_path, 400).in_order(order_of("none"))
+
+
+@pytest.mark.parametrize("order", [order_of("full"), object()])
+def test_a_full_shuffle_needs_all_in_the_cache(tmp_path, order):
+    with pytest.raises(
+        ConfigError, match=r'any of 4 shards.*1,000 bytes.*of 999 .*shuffle="shards"'
+    ):
+        staged_of(tmp_path, 999).in_order(order)
+    staged_of(tmp_path, 1000).in_order(order)
+
+
+@pytest.mark.parametrize("limit_bytes", [400, 500, 700, 1000])
+def test_a_batch_in_more_shards_than_the_cache_holds(tmp_path, limit_bytes):
+    tf = pytest.importorskip("tensorflow")
+    staged = staged_of(tmp_path, limit_bytes)
+    shards = np.array([3, 0, 1, 2, 3, 0, 2, 1])
+
+    def read_local(ids):
+        assert staged.cache.used_bytes() <= limit_bytes
+        found = []
+        for i in ids.numpy():
+            path = staged.cache.path(staged.entries[shards[i]])
+            found.append(f"{i}:{path.read_bytes()[0]}".encode())
+        return tf.constant(found)
+
+    for step in range(3):
+        ids = tf.range(8, dtype=tf.int64)
+        records = staged.read_now(ids, shards, 0, step, read_local)
+        assert [r.decode() for r in records.numpy()] == [f"{i}:{s}" for i, s in enumerate(shards)]

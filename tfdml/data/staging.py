@@ -1,0 +1,140 @@
+"""Reading records of a remote set: the shards of a batch are in the local cache while it is read.
+
+A batch's shards are waited for and pinned, its records are read as those of local files, and the shards that
+come next are fetched meanwhile. The records, and their order, are those of the same set on a local disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfdml.data.fetch_ahead import AllAtOnce, FetchAhead, Windows
+from tfdml.data.shard_cache import CacheEntry, ShardCache
+from tfdml.errors import ConfigError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_starting = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StagedShards:
+    """The shards of a remote set, by number, and the cache through which they are read.
+
+    Args:
+        cache: holds at least a window of shards.
+        entries: shard i of the record set.
+        order: in which they are read; without one, any shard may be needed at any time.
+        num_threads: that fetch ahead.
+    """
+
+    cache: ShardCache
+    entries: Sequence[CacheEntry]
+    order: Windows | None = None
+    num_threads: int = 4
+
+    def in_order(self, order: object) -> StagedShards:
+        """The same shards, fetched ahead in `order`.
+
+        Raises:
+            ConfigError: what the order reads together does not fit into the cache.
+        """
+        windows = order if hasattr(order, "windows") else AllAtOnce(len(self.entries))
+        check_limit(self.cache.limit_bytes, [entry.num_bytes for entry in self.entries], windows)
+        return dataclasses.replace(self, order=windows)
+
+    def read(
+        self,
+        ids: tf.Tensor,
+        shards: tf.Tensor,
+        epoch: tf.Tensor,
+        step: tf.Tensor,
+        read_local: Callable[[tf.Tensor], tf.Tensor],
+    ) -> tf.Tensor:
+        """In a graph: string [n], the records `ids` (int64 [n]) of `shards` (int64 [n]), by `read_local`."""
+        import tensorflow as tf
+
+        def read(ids, shards, epoch, step):
+            return self.read_now(ids, shards.numpy(), int(epoch), int(step), read_local)
+
+        records = tf.py_function(read, [ids, shards, epoch, step], tf.string)
+        records.set_shape([ids.shape[0]])
+        return records
+
+    def read_now(
+        self,
+        ids: tf.Tensor,
+        shards: np.ndarray,
+        epoch: int,
+        step: int,
+        read_local: Callable[[tf.Tensor], tf.Tensor],
+    ) -> tf.Tensor:
+        """As `read`, at once."""
+        import tensorflow as tf
+
+        groups = self._groups(np.unique(shards))
+        with self._ahead.at(epoch, step):
+            if len(groups) == 1:
+                with self.cache.use([self.entries[i] for i in groups[0]]):
+                    return read_local(ids)
+            parts, places = [], []
+            for group in groups:
+                here = np.flatnonzero(np.isin(shards, group))
+                with self.cache.use([self.entries[i] for i in group]):
+                    parts.append(read_local(tf.gather(ids, here)))
+                places.append(here)
+        return tf.gather(tf.concat(parts, 0), np.argsort(np.concatenate(places)))
+
+    def _groups(self, shards: np.ndarray) -> list[list[int]]:
+        """Cut the shards of one batch into parts that the cache can hold: a batch may lie in several windows."""
+        groups: list[list[int]] = [[]]
+        free = self.cache.limit_bytes
+        for shard in shards.tolist():
+            free -= self.entries[shard].num_bytes
+            if free < 0 and groups[-1]:
+                groups.append([])
+                free = self.cache.limit_bytes - self.entries[shard].num_bytes
+            groups[-1].append(shard)
+        return groups
+
+    @property
+    def _ahead(self) -> FetchAhead:
+        with _starting:  # batches are read at once, and cached_property alone may make two
+            return self._only_ahead
+
+    @functools.cached_property
+    def _only_ahead(self) -> FetchAhead:
+        order = self.order or AllAtOnce(len(self.entries))
+        return FetchAhead(self.cache, self.entries, order, self.num_threads)
+
+
+def check_limit(limit_bytes: int, shard_bytes: Sequence[int], order: Windows) -> None:
+    """
+    Raises:
+        ConfigError: the shards of one window may not fit into `limit_bytes`.
+    """
+    # Which shards share a window changes with the epoch; the largest ones may do.
+    together = max(len(window) for window in order.windows(0))
+    largest = sorted(shard_bytes, reverse=True)
+    needed = sum(largest[:together])
+    if needed <= limit_bytes:
+        return
+    if together == len(shard_bytes) > 1:
+        raise ConfigError(
+            f"this order may read any of {together} shards at any time, and their {needed:,} bytes do not fit into a "
+            f'shard cache of {limit_bytes:,} bytes. Raise its limit, or use shuffle="shards" with fewer '
+            "`window_shards`."
+        )
+    fitting = int(np.searchsorted(np.cumsum(largest), limit_bytes, side="right"))
+    fewer = f", or use `window_shards` of {fitting} at most" if fitting else ""
+    raise ConfigError(
+        f"a window of {together} shards may have {needed:,} bytes, which do not fit into a shard cache of "
+        f"{limit_bytes:,} bytes. Raise its limit{fewer}."
+    )
