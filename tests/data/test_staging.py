@@ -37,7 +37,7 @@ def test_a_window_must_fit(tmp_path):
     staged_of(tmp_path, 400).in_order(order_of("none"))
 
 
-@pytest.mark.parametrize("order", [order_of("full"), object()])
+@pytest.mark.parametrize("order", [order_of("full"), Order(40, 8), object()])
 def test_a_full_shuffle_needs_all_in_the_cache(tmp_path, order):
     with pytest.raises(
         ConfigError, match=r'any of 4 shards.*1,000 bytes.*of 999 .*shuffle="shards"'

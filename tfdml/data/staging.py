@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,13 +40,15 @@ class StagedShards:
     order: Windows | None = None
     num_threads: int = 4
 
-    def in_order(self, order: object) -> StagedShards:
-        """The same shards, fetched ahead in `order`.
+    def in_order(self, order: Any) -> StagedShards:
+        """The same shards, fetched ahead in `order`, which may be any; one without `Windows` reads anywhere.
 
         Raises:
             ConfigError: what the order reads together does not fit into the cache.
         """
-        windows = order if hasattr(order, "windows") else AllAtOnce(len(self.entries))
+        windows: Windows = AllAtOnce(len(self.entries))
+        if hasattr(order, "windows") and sum(map(len, order.windows(0))) == len(self.entries):
+            windows = order
         check_limit(self.cache.limit_bytes, [entry.num_bytes for entry in self.entries], windows)
         return dataclasses.replace(self, order=windows)
 
