@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tfdml.data.features import Feature
@@ -92,6 +93,15 @@ def _reason(error: Exception) -> str:
     if "truncated" in str(error).lower():
         return "the image is truncated"
     return f"the image is damaged ({str(error) or type(error).__name__})"
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """PNG of uint8 [height, width] or [height, width, 1, 3 or 4]; the same bytes for the same pixels."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
+    return file.getvalue()
 
 
 def parse_image_shape(text: str) -> tuple[int | None, int | None, int] | None:
