@@ -213,7 +213,8 @@ def test_neither_writing_nor_reading_loads_tensorflow():
 import sys
 from tfdml.data.tfds_layout import read_features, tfds_files
 assert 'tensorflow_datasets' not in sys.modules
-schema, others = read_features({feature.encode()!r}, lambda name: b'a\\nb\\nc\\n' if name == 'label.labels.txt' else None)
+names = {{'label.labels.txt': b'a\\nb\\nc\\n'}}
+schema, others = read_features({feature.encode()!r}, names.get)
 assert len(schema) == {len(FEATURES)} and not others, others
 sys.exit('tensorflow' in sys.modules)
 """

@@ -4,7 +4,8 @@ A subcommand NAME is one row of `COMMANDS` and a module `tfdml/cli/NAME.py` (das
 
     def main(argv: Sequence[str]) -> int | None: ...
 
-`argv` holds what follows the subcommand's name; the result is the exit status (None: 0). The module
+`argv` holds what follows the subcommand's name; the result is the exit status (None: 0). The data tools
+run a script of `data_tools` (data_tool.py); every other module
 parses `argv` with an `argparse.ArgumentParser(prog="tfdml NAME")` of its own, raises
 `tfdml.errors.TfdmlError` for what the user can put right, and imports TensorFlow, if it needs it,
 inside functions: `tfdml launch --help` must answer at once.
@@ -25,6 +26,11 @@ COMMANDS = {
     "doctor": "say what is installed, what is there, and what would go wrong",
     "cluster": "say how the cluster is found here, or write a file that starts a job somewhere",
     "build-ops": "compile the native ops for this host, or for a wheel to carry",
+    "convert": "write data of many formats as TFRecord shards",
+    "inspect": "say what a directory of shards holds, and show records",
+    "verify": "check shards for damage, loss, and what does not fit their manifest",
+    "reshard": "write shards again: another number of them, another order or compression",
+    "stats": "count labels and summarise the values of a directory of shards",
     "recipes": "list the training recipes that come with tfdml, and copy one to start from",
 }
 
