@@ -10,7 +10,7 @@ from tfdml.errors import ConfigError
 
 
 def test_nothing_by_default():
-    assert ImageAugmentation().chain(8, 8) is None
+    assert ImageAugmentation().chain(8, 8).steps == ()
     assert ImageAugmentation().pair(10) is None
     assert not ImageAugmentation().mixes
 

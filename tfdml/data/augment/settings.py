@@ -49,7 +49,7 @@ class ImageAugmentation:
         """Whether images are mixed: then labels are float32 [num_classes], one-hot without mixing."""
         return bool(self.mixup_alpha or self.cutmix_alpha)
 
-    def chain(self, height: int, width: int) -> Chain | None:
+    def chain(self, height: int, width: int) -> Chain:
         """What is done to one image on its way to `height` x `width` pixels."""
         steps: list[Augmentation] = []
         if self.resized_crop:
@@ -63,7 +63,7 @@ class ImageAugmentation:
         if self.color_jitter:
             part = self.color_jitter
             steps.append(ColorJitter(part, part, part, hue=part / 4))
-        return Chain(tuple(steps)) if steps else None
+        return Chain(tuple(steps))
 
     def pair(self, num_classes: int) -> Pair | None:
         """How images are mixed with others of their batch."""
