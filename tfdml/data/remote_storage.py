@@ -1,7 +1,7 @@
 """A directory behind a URL, through fsspec: bounded waiting, retries with back-off, whole files only.
 
 A place that never answered is given up after a few attempts, so that a mistyped address is told in
-seconds. One that did answer gets `patience_seconds`, so that a link may go down for a while in the
+seconds. One that did answer gets PATIENCE_SECONDS, so that a link may go down for a while in the
 middle of a run.
 """
 
@@ -28,8 +28,9 @@ Result = TypeVar("Result")
 
 _ANSWER_SECONDS = 60.0  # an operation without data
 _SLOWEST_BYTES_PER_SECOND = 128 * 1024  # data may take this long in addition
+PATIENCE_SECONDS = 120.0  # a place that has answered before may be silent or failing for so long
 _FIRST_ATTEMPTS = 3  # while the place has never answered
-_LONGEST_PAUSE_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0  # between attempts, doubling
 PIECE_BYTES = 16 * 1024 * 1024  # a file is fetched in ranges, each of which is retried by itself
 
 # A file put at once into these appears whole; into others it is moved to its name afterwards.
@@ -38,19 +39,14 @@ _OBJECT_STORES = _HTTP | {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci"
 
 
 class RemoteStorage(Storage):
-    """A directory of files behind `url`.
-
-    Attributes:
-        patience_seconds: how long a place that has answered before may be silent or failing.
-    """
+    """A directory of files behind `url`."""
 
     is_local = False
 
-    def __init__(self, url: str, patience_seconds: float = 120.0):
+    def __init__(self, url: str):
         self._url = url
         self.url = shown(url).rstrip("/")
         self.protocol = url.partition("://")[0].rpartition("::")[2].lower()
-        self.patience_seconds = patience_seconds
 
     def names(self) -> list[str]:
         fs, root, _ = self._connection()
@@ -193,8 +189,8 @@ class RemoteStorage(Storage):
     def _ask(self, name: str, operation: Callable[[], Result], num_bytes: int = 0) -> Result:
         """The operation's result; retried while another attempt may help and patience lasts."""
         limit = _ANSWER_SECONDS + num_bytes / _SLOWEST_BYTES_PER_SECOND
-        give_up = time.monotonic() + self.patience_seconds
-        attempts, pause = 0, 0.5
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        attempts, pause = 0, _FIRST_PAUSE_SECONDS
         while True:
             attempts += 1
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.data.remote.servers import S3Server, s3_server
+from tfdml.data import remote_storage
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +20,5 @@ def s3(_s3_server, monkeypatch) -> S3Server:
         monkeypatch.delenv(name, raising=False)
     for name, value in _s3_server.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote_storage, "_FIRST_PAUSE_SECONDS", 0.05)
     return _s3_server

@@ -82,14 +82,20 @@ class Link:
 
     Attributes:
         endpoint: the address of this side.
-        cut_after: cut the link once so many bytes have come back from the server; None: never.
+        forwarded: bytes that have come back from the server.
+        cut_after: cut the link once `forwarded` is so much; None: never.
+        pause_after: likewise, let nothing through until `resume`.
     """
 
     def __init__(self, endpoint: str):
         host, port = endpoint.rpartition("/")[2].split(":")
         self._server = (host, int(port))
         self.cut_after: int | None = None
+        self.pause_after: int | None = None
         self.forwarded = 0
+        self._paused = threading.Event()
+        self._may_flow = threading.Event()
+        self._may_flow.set()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -108,7 +114,16 @@ class Link:
         self.cut_after = None
         self._is_up = True
 
+    def wait_until_paused(self) -> None:
+        assert self._paused.wait(60)
+
+    def resume(self) -> None:
+        self.pause_after = None
+        self._paused.clear()
+        self._may_flow.set()
+
     def close(self) -> None:
+        self.resume()
         self.down()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -134,11 +149,15 @@ class Link:
     def _copy(self, source: socket.socket, target: socket.socket, from_server: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(4096):
-                target.sendall(data)
                 if from_server:
                     self.forwarded += len(data)
-                    if self.cut_after is not None and self.forwarded >= self.cut_after:
-                        self.down()
+                    if self.pause_after is not None and self.forwarded >= self.pause_after:
+                        self._may_flow.clear()
+                        self._paused.set()
+                    self._may_flow.wait(60)
+                target.sendall(data)
+                if from_server and self.cut_after is not None and self.forwarded >= self.cut_after:
+                    self.down()
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -117,6 +117,7 @@ def test_permission_denied(s3, monkeypatch, protocol):
             storage_for(url).read_bytes("a")
 
 
+@pytest.mark.slow
 def test_a_failing_server_is_given_up(s3, monkeypatch):
     with _always(
         503, b"<Error><Code>ServiceUnavailable</Code><Message>no</Message></Error>"
@@ -134,6 +135,7 @@ def test_options_come_from_the_configuration_of_fsspec(s3, monkeypatch):
     assert storage.names() == ["a"]
 
 
+@pytest.mark.slow
 def test_a_link_that_is_cut_and_comes_back(s3, monkeypatch, tmp_path):
     monkeypatch.setattr(remote_storage, "PIECE_BYTES", 50_000)
     data = bytes(range(256)) * 2000
@@ -154,6 +156,7 @@ def test_a_link_that_is_cut_and_comes_back(s3, monkeypatch, tmp_path):
         remote_storage._connect.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_link_that_stays_down(s3, monkeypatch, tmp_path):
     monkeypatch.setattr(remote_storage, "PIECE_BYTES", 50_000)
     url = s3.url(f"down-{uuid.uuid4().hex}")
@@ -162,7 +165,8 @@ def test_a_link_that_stays_down(s3, monkeypatch, tmp_path):
     try:
         remote_storage._connect.cache_clear()
         monkeypatch.setenv("AWS_ENDPOINT_URL", link.endpoint)
-        storage = remote_storage.RemoteStorage(url, patience_seconds=2)
+        monkeypatch.setattr(remote_storage, "PATIENCE_SECONDS", 2.0)
+        storage = storage_for(url)
         storage.size("shard")
         link.cut_after = link.forwarded + 120_000
         with pytest.raises(DataError, match=r"/shard: (no connection|the connection failed)"):
