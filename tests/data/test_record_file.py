@@ -16,6 +16,7 @@ from tfdml.data.record_file import (
     read_at,
     read_records,
     scan,
+    walk,
     write_records,
 )
 from tfdml.errors import DataError
@@ -120,6 +121,25 @@ def test_a_truncated_file_is_found_wherever_it_ends(tmp_path):
             with pytest.raises(RecordError, match=r"ends within .*truncated") as caught:
                 find(path)
             assert (caught.value.record, caught.value.offset) == (record, offsets[record])
+
+
+def test_walking_goes_on_behind_a_damaged_record(tmp_path):
+    path = tmp_path / "a"
+    offsets = write_records(path, RECORDS).offsets.tolist()
+    data = bytearray(path.read_bytes())
+    data[offsets[1] + 12] ^= 1
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        found = list(walk(file, "a"))
+    assert [offset for offset, _ in found] == offsets[:-1]
+    assert [record for _, record in found if isinstance(record, bytes)] == [
+        RECORDS[i] for i in (0, 2, 3)
+    ]
+    data[offsets[2]] ^= 1  # the length
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        found = list(walk(file, "a"))
+    assert [type(record) for _, record in found] == [bytes, RecordError, RecordError]
 
 
 def test_damaged_gzip_is_found(tmp_path):

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
-from typing import IO
+from typing import IO, Any
 
 import google_crc32c
 import numpy as np
@@ -36,12 +36,21 @@ _crc32c = google_crc32c.value
 
 
 class RecordError(DataError):
-    """A TFRecord file that is damaged at `offset`; `record` is the number of the record there."""
+    """A TFRecord file that is damaged.
 
-    def __init__(self, message: str, *, offset: int, record: int) -> None:
+    Attributes:
+        offset: where the damaged record begins.
+        record: its number; both count from 0.
+        next_offset: where the next one begins, or None where that cannot be known.
+    """
+
+    def __init__(
+        self, message: str, *, offset: int, record: int, next_offset: int | None = None
+    ) -> None:
         super().__init__(message)
         self.offset = offset
         self.record = record
+        self.next_offset = next_offset
 
 
 def masked_crc32c(data: bytes | memoryview) -> int:
@@ -271,33 +280,46 @@ def read_records(path: str | PathLike[str]) -> Iterator[bytes]:
     Raises:
         RecordError: at the first record that is damaged.
     """
-    with open(path, "rb", buffering=_CHUNK_BYTES) as file:
-        compressed = detect_compression(file.read(HEADER_BYTES))
-        file.seek(0)
-        if not compressed:
-            yield from _read_stream(file, str(path))
-            return
-        with gzip.GzipFile(fileobj=file) as unpacked, _buffered(unpacked) as records:
-            yield from _read_stream(records, str(path))
+    with io.BufferedReader(io.FileIO(path), _CHUNK_BYTES) as file:
+        for _, record in walk(file, str(path)):
+            if isinstance(record, RecordError):
+                raise record
+            yield record
 
 
-def _buffered(file: gzip.GzipFile) -> io.BufferedReader:
-    return io.BufferedReader(file, _CHUNK_BYTES)  # type: ignore[type-var]
+def walk(file: io.BufferedReader[Any], name: str) -> Iterator[tuple[int, bytes | RecordError]]:
+    """Yield (offset, record) of a file that is at its start, and an error for a damaged record.
+
+    Goes on behind a record that is damaged; ends where the next one cannot be found. Offsets in a GZIP
+    file are those in what it unpacks to. `name` is for messages.
+    """
+    if not detect_compression(file.peek(HEADER_BYTES)[:HEADER_BYTES]):
+        yield from _walk(file, name)
+        return
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        yield from _walk(io.BufferedReader(unpacked, _CHUNK_BYTES), name)  # type: ignore[type-var]
 
 
-def _read_stream(file: IO[bytes] | io.BufferedReader, name: str) -> Iterator[bytes]:
+def _walk(file: io.BufferedReader[Any], name: str) -> Iterator[tuple[int, bytes | RecordError]]:
     record = offset = 0
-    try:
-        while header := file.read(HEADER_BYTES):
-            yield read_one(header, file.read, name, offset=offset, record=record)
-            offset += framed_size(_LENGTH.unpack_from(header)[0])
-            record += 1
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RecordError(
-            f"{name}: cannot be unpacked after record {record} ({error}); the file is damaged.",
-            offset=offset,
-            record=record,
-        ) from None
+    while True:
+        try:
+            header = file.read(HEADER_BYTES)
+            if not header:
+                return
+            value = read_one(header, file.read, name, offset=offset, record=record)
+            yield offset, value
+            offset += len(value) + HEADER_BYTES + FOOTER_BYTES
+        except RecordError as error:
+            yield offset, error
+            if error.next_offset is None:
+                return
+            offset = error.next_offset
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            message = f"{name}: cannot be unpacked in or after record {record} ({error}); the file is damaged."
+            yield offset, RecordError(message, offset=offset, record=record)
+            return
+        record += 1
 
 
 def read_one(header: bytes, read, name: str, *, offset: int, record: int) -> bytes:
@@ -326,6 +348,7 @@ def read_one(header: bytes, read, name: str, *, offset: int, record: int) -> byt
             f"{name}: {at} does not fit its checksum; the file is damaged.",
             offset=offset,
             record=record,
+            next_offset=offset + framed_size(length),
         )
     return value
 
