@@ -40,7 +40,7 @@ _NO_CREDENTIALS = re.compile(
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"PermissionError|AccessDenied|access denied|forbidden|\b40[13]\b|InvalidAccessKeyId|"
+    r"PermissionError|AccessDenied|access denied|forbidden|status=40[13]|InvalidAccessKeyId|"
     r"SignatureDoesNotMatch|ExpiredToken|unauthorized|authentication ?fail|anonymous caller",
     re.IGNORECASE,
 )
@@ -55,10 +55,11 @@ _REFUSED = re.compile(
 )
 _LOST = re.compile(
     r"timeout|timed out|connection.?(closed|reset|aborted|lost|broken)|disconnected|IncompleteRead|"
-    r"ClientPayloadError|broken pipe|\b50[0234]\b|internal ?(server )?error|service ?unavailable|"
-    r"slow ?down|too many requests|\b429\b|bad gateway",
+    r"ClientPayloadError|broken pipe|status=(50[0234]|429)|internal ?(server )?error|service ?unavailable|"
+    r"slow ?down|too many requests|bad gateway",
     re.IGNORECASE,
 )
+_ADDRESS = re.compile(r"\w+://[^\s'\")]+")
 
 
 def shown(url: str) -> str:
@@ -68,7 +69,10 @@ def shown(url: str) -> str:
         return url
     rest = re.split(r"[?#]", rest, maxsplit=1)[0]
     place, slash, path = rest.partition("/")
-    return f"{head}://{place.rpartition('@')[2]}{slash}{path}"
+    user, at, host = place.rpartition("@")
+    # A container of Azure and a user of HDFS are part of the address; a token in a web address is a secret.
+    is_secret = ":" in user or head.lower() in ("http", "https", "ftp")
+    return f"{head}://{host if is_secret else user + at + host}{slash}{path}"
 
 
 def is_passing(error: BaseException) -> bool:
@@ -79,6 +83,18 @@ def is_passing(error: BaseException) -> bool:
     if _NO_CREDENTIALS.search(text) or _NO_BUCKET.search(text):
         return False
     return bool(_REFUSED.search(text) or _LOST.search(text) or isinstance(error, TimeoutError))
+
+
+def is_missing_file(error: FileNotFoundError) -> bool:
+    """False where it hides that the bucket is missing, or the link is down: some file systems mix these up."""
+    chain = _chain(error)
+    if "status=404" in _text_of(error):
+        return True
+    if len(chain) == 1:
+        return not _NO_BUCKET.search(str(error))  # the rest of its text may be any file's name
+    text = " | ".join(map(_described, chain[1:]))
+    hidden = (_NO_BUCKET, _NO_CREDENTIALS, _REFUSED, _LOST, _DENIED)
+    return not any(pattern.search(text) for pattern in hidden)
 
 
 def told(error: BaseException, location: str, url: str) -> TfdmlError:
@@ -102,6 +118,11 @@ def told(error: BaseException, location: str, url: str) -> TfdmlError:
     if _REFUSED.search(text):
         return DataError(
             f"{location}: no connection ({_first_line(_root_of(error), url)}). Is the address right, and is it up?"
+        )
+    if "libjvm" in text or "libhdfs" in text:
+        return ConfigError(
+            f"{location}: {_first_line(error, url)}. hdfs:// needs Java and Hadoop's libraries: set JAVA_HOME, "
+            "HADOOP_HOME and CLASSPATH, or use webhdfs://."
         )
     if isinstance(error, PermissionError) or _DENIED.search(text):
         return DataError(
@@ -133,7 +154,20 @@ def _root_of(error: BaseException) -> BaseException:
 
 
 def _text_of(error: BaseException) -> str:
-    return " | ".join(f"{type(each).__name__}: {each}" for each in _chain(error))
+    return " | ".join(map(_described, _chain(error)))
+
+
+def _described(error: BaseException) -> str:
+    """Class, HTTP status if there is one, and text without addresses, in whose paths any word may stand."""
+    status = getattr(error, "status", None) or getattr(error, "code", None)
+    name = (
+        f"{type(error).__name__} status={status}"
+        if isinstance(status, int)
+        else type(error).__name__
+    )
+    if isinstance(error, FileNotFoundError) and not _NO_BUCKET.search(str(error)):
+        return name
+    return f"{name}: {_ADDRESS.sub('', str(error))}"
 
 
 def _first_line(error: BaseException, url: str) -> str:
@@ -142,10 +176,10 @@ def _first_line(error: BaseException, url: str) -> str:
     text = lines[0] if lines else type(error).__name__
     text = text.replace(url, shown(url))
     text = re.sub(r"(://)[^/\s@]+@", r"\1", text)
-    text = re.sub(r"(https?://[^\s?'\")]+)\?[^\s'\")]*", r"\1", text)
+    text = re.sub(r"(/[^\s?'\")]*)\?[^\s'\")]+", r"\1", text)
     text = re.sub(
         r"(?i)\b(\w*(?:secret|password|token|signature|credential|access_?key\w*|sig))(['\"]?\s*[=:]\s*['\"]?)[^\s,'\"&)]+",
         r"\1\2***",
         text,
     )
-    return text.rstrip(".")[:300]
+    return text.rstrip(".")[:200]

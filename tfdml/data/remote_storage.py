@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 import fsspec
 from fsspec.config import conf
 
-from tfdml.data.remote_errors import is_passing, shown, told
+from tfdml.data.remote_errors import is_missing_file, is_passing, shown, told
 from tfdml.data.storage import Storage, checked_name
 from tfdml.errors import ConfigError, DataError
 from tfdml.shared_files import appears_when_whole
@@ -52,11 +52,7 @@ class RemoteStorage(Storage):
         fs, root, _ = self._connection()
         top = root + "/" if self.protocol in _HTTP else root
 
-        def find() -> list[str]:
-            fs.invalidate_cache()
-            return list(fs.find(top)) if self.protocol in _HTTP else _find(fs, top)
-
-        found = self._ask("", find)
+        found = self._ask("", lambda: _find(fs, top))
         names = {unquote(path) if self.protocol in _HTTP else path for path in found}
         inside = [path[len(root) :].lstrip("/") for path in names if path.startswith(root + "/")]
         return sorted(n for n in inside if n and not any(p.startswith(".") for p in n.split("/")))
@@ -166,10 +162,8 @@ class RemoteStorage(Storage):
             try:
                 return dict(fs.info(path))
             except FileNotFoundError as error:
-                if error.__cause__ is not None and is_passing(error):
+                if not is_missing_file(error):
                     raise
-                if told(error, "", self._url).args[0] != ": no such file.":
-                    raise  # no such bucket, or not allowed
                 return None
 
         facts = self._ask(name, info)
@@ -251,11 +245,13 @@ def _options(url: str, protocol: str) -> dict[str, Any]:
 
 
 def _find(fs: Any, top: str) -> list[str]:
+    fs.invalidate_cache()
     try:
-        return list(fs.find(top))
+        # Some file systems' `find` takes every failure for an empty directory; their `ls` says what it is.
+        return list(fs.find(top)) or (fs.ls(top, detail=False) and [])
     except FileNotFoundError as error:
-        if told(error, "", "x://").args[0] != ": no such file.":
-            raise  # the bucket is missing, not only the directory
+        if not is_missing_file(error):
+            raise
         return []
 
 

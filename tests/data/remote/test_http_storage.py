@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.data.remote.servers import web_server
+from tests.data.remote.servers import free_port, web_server
+from tfdml.data import remote_storage
 from tfdml.data.storage import storage_for
 from tfdml.errors import DataError
 
@@ -46,6 +47,18 @@ def test_it_can_only_be_read(there, tmp_path):
 def test_a_missing_file_is_named(there):
     with pytest.raises(DataError, match=r"/set/none: no such file\."):
         storage_for(f"{there}/set").read_bytes("none")
+
+
+def test_a_server_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(remote_storage, "_FIRST_PAUSE_SECONDS", 0.01)
+    url = f"http://127.0.0.1:{free_port()}/set"
+    for operation in (
+        lambda: storage_for(url).names(),
+        lambda: storage_for(url).exists("a"),
+        lambda: storage_for(url).fetch("a", tmp_path / "a"),
+    ):
+        with pytest.raises(DataError, match=f"^{url}.*: no connection"):
+            operation()
 
 
 def test_user_names_and_signatures_are_not_shown(there):
