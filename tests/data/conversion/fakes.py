@@ -79,3 +79,10 @@ class Rows:
     def values(self, i: int) -> dict:
         text = np.random.default_rng(i).integers(97, 123, self.text_bytes, np.uint8).tobytes()
         return {"number": i, "label": i % 3, "text": text}
+
+
+class CountedRows(Rows):
+    """Rows that are counted before they are read."""
+
+    def fragment_rows(self, fragment: Fragment) -> int:
+        return fragment.stop - fragment.start

@@ -1,4 +1,4 @@
-"""Whole conversions: every record is there once, balanced and shuffled, and the bytes depend on the settings alone."""
+"""Whole conversions: every record is there once, balanced and shuffled; bytes depend on the settings alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.data.conversion.directories import contents, rows
-from tests.data.conversion.fakes import Rows
+from tests.data.conversion.fakes import CountedRows, Rows
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.run import convert
 from tfdml.data.conversion.splits import Splits
@@ -87,6 +87,14 @@ def test_records_are_shuffled_through_the_whole_split(tmp_path):
 def test_without_shuffle_the_order_is_the_input_s(tmp_path):
     convert(request(tmp_path / "a", splits=None, shuffle=False), num_processes=2)
     assert [row["number"] for row in rows(tmp_path / "a", "train")] == list(range(1000))
+
+
+def test_where_rows_are_counted_they_need_no_spill_files(tmp_path):
+    one, two = ({"splits": None, "shuffle": False, "num_shards": 7} for _ in range(2))
+    convert(request(tmp_path / "spilled", Rows(995), **one), num_processes=1)
+    result = convert(request(tmp_path / "direct", CountedRows(995), **two), num_processes=2)
+    assert contents(tmp_path / "direct") == contents(tmp_path / "spilled")
+    assert result.manifest.label_histogram["train"]["label"] == {0: 332, 1: 332, 2: 331}
 
 
 def test_own_splits_are_kept(tmp_path):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from tfdml.data.conversion.layout import Layout
+from tfdml.data.conversion.records import Recipe, Tally
 from tfdml.data.conversion.request import Conversion, input_digest
 from tfdml.data.conversion.state import State
 from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest, Shard
@@ -21,51 +20,36 @@ ERRORS_FILE = "errors.jsonl"
 QUARANTINE = "quarantine"
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """What all fragments together came to.
-
-    Attributes:
-        rows: that were read, bad ones among them.
-        counts: what the stages found worth counting.
-    """
-
-    rows: int
-    errors: int
-    counts: Counter[str]
-    statistics: Mapping[str, SplitStatistics]
-
-
 def finish(
     request: Conversion,
-    layout: Layout,
-    mapped: Mapped,
+    recipe: Recipe,
+    tally: Tally,
     shards: Mapping[str, Sequence[Shard]],
     fragments: Iterable[int],
     state: State,
     storage: Storage,
 ) -> DatasetManifest:
     """Write everything that is not a shard; the data set is whole when this returns."""
-    stages = [stage.describe() for stage in layout.stages]
+    stages = [stage.describe() for stage in recipe.stages]
     manifest = DatasetManifest(
         name=request.name,
-        schema=_known_shapes(layout.schema, mapped.statistics),
+        schema=_known_shapes(recipe.schema, tally.statistics),
         splits={split: tuple(of_split) for split, of_split in shards.items()},
         compression=request.compression,
-        label_histogram={s: dict(mapped.statistics[s].histogram) for s in shards},
-        statistics={s: dict(mapped.statistics[s].measures) for s in shards},
+        label_histogram={s: dict(tally.statistics[s].histogram) for s in shards},
+        statistics={s: dict(tally.statistics[s].measures) for s in shards},
         flags=request.settings()
         | ({"stages": json.dumps(stages, ensure_ascii=False)} if stages else {}),
         input_digest=input_digest(request.input.files, versions=False),
-        skipped=mapped.errors,
-        skipped_list=ERRORS_FILE if mapped.errors else "",
+        skipped=tally.errors,
+        skipped_list=ERRORS_FILE if tally.errors else "",
         licence=request.licence,
         source=request.source,
         description=request.description,
     )
-    if mapped.errors:
+    if tally.errors:
         _write_errors(fragments, state, storage)
-    for stage in layout.stages:
+    for stage in recipe.stages:
         for name, content in stage.side_files().items():
             storage.write_bytes(name, content)
     for name, content in tfds_files(manifest).items():

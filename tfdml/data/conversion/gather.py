@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfdml.data.conversion.records import Tally
+from tfdml.data.conversion.shard_file import ShardFile
+from tfdml.data.conversion.shuffle import shuffled
 from tfdml.data.conversion.spill import ChunkPart, SpillReader, run_records
 from tfdml.data.dataset_manifest import Shard
-from tfdml.data.index import Index, index_name
-from tfdml.data.permutation import key_of, permuted
-from tfdml.data.record_file import RecordWriter
 from tfdml.data.storage import Storage
 
 if TYPE_CHECKING:
     from tfdml.data.conversion.pool import Report
     from tfdml.data.conversion.state import State
 
-_FOR_GROUP = 102  # what a shuffle's key is for; see tfdml.data.permutation
+_FOR_GROUP = 2  # what a shuffle's key is for
 _BLOCK_BYTES = 1 << 20  # joined and written at once; small enough to stay in the cache in between
 _OPEN_SPILLS = 256
 _GROUP_MAY_GROW = 1.5  # rows are shared out before their sizes are known
@@ -75,48 +75,29 @@ class _Piece:
     last: int
 
 
-def gather_shard(jobs: Mapping[str, SplitJob], task: ShardTask, report: Report) -> Shard:
+def gather_shard(
+    jobs: Mapping[str, SplitJob], task: ShardTask, report: Report
+) -> tuple[Shard, Tally]:
     """Write a shard and its index; both are in their place when this returns."""
     job = jobs[task.split]
-    temporary = job.state.temporary(task.file)
-    labels: list[np.ndarray] = []
     spills = _Spills(job.state)
     buffer = bytearray()
     try:
-        with open(temporary, "wb", buffering=_BLOCK_BYTES) as file:
-            writer = RecordWriter(file, job.compression)
+        with ShardFile(job.state, job.storage, task.file, job.compression) as shard:
             for pieces, key in _windows(job, task.number):
                 window = _Window(job, pieces, key, spills)
-                labels.append(window.labels)
-                if window.size <= _GROUP_MAY_GROW * job.group_bytes:
-                    if len(buffer) < window.size:
-                        buffer = bytearray(window.size)  # kept: fresh memory costs page faults
-                    blocks = window.blocks_through(memoryview(buffer))
-                else:
-                    blocks = window.blocks_scattered()
-                for block, size in blocks:
-                    writer.write_many(block)
+                if window.size <= _GROUP_MAY_GROW * job.group_bytes and len(buffer) < window.size:
+                    buffer = bytearray(window.size)  # kept: fresh memory costs page faults
+                for block, labels, size in window.blocks(memoryview(buffer)):
+                    shard.write(block, labels)
                     report(len(block), size)
-            writer.finish()
-        index = Index(
-            writer.offsets,
-            writer.bytes_written,
-            np.concatenate(labels) if job.labels and labels else None,
-            is_gzip=bool(job.compression),
-        )
-        shard = Shard(task.file, len(index), writer.bytes_written, writer.crc32c)
-        job.storage.publish(temporary, task.file)
-        job.storage.write_bytes(index_name(task.file), index.to_bytes())
-        job.state.write_receipt(shard)
-        return shard
+            tally = Tally()  # all is known since the map
+            return shard.finish(tally, labels=job.labels), tally
     finally:
         spills.close()
-        temporary.unlink(missing_ok=True)
 
 
-def _windows(
-    job: SplitJob, shard: int
-) -> Iterator[tuple[list[_Piece], tuple[int, int, int] | None]]:
+def _windows(job: SplitJob, shard: int) -> Iterator[tuple[list[_Piece], tuple[int, ...] | None]]:
     """What is in memory at a time: pieces, and the key of the shuffle of their records, if there is one."""
     if job.seed is None:
         first = job.records * shard // job.num_shards
@@ -134,7 +115,7 @@ def _windows(
             count = run_records(source.part.records, job.groups, run)
             if count:
                 pieces.append(_Piece(source, run, 0, count))
-        yield pieces, key_of(job.seed[0], _FOR_GROUP, job.seed[1], group)
+        yield pieces, (*job.seed, _FOR_GROUP, group)
 
 
 class _Window:
@@ -142,14 +123,13 @@ class _Window:
 
     Attributes:
         size: of all framed records, in bytes.
-        labels: int32 [n], in the order of writing.
     """
 
     def __init__(
         self,
         job: SplitJob,
         pieces: Sequence[_Piece],
-        key: tuple[int, int, int] | None,
+        key: tuple[int, ...] | None,
         spills: _Spills,
     ) -> None:
         self._pieces = pieces
@@ -172,54 +152,60 @@ class _Window:
             lengths.append(kept)
             labels.append(header[-1, piece.first : piece.last].view("<i4"))
         self._lengths = np.concatenate(lengths)
-        order = np.arange(len(self._lengths))
-        self._order = permuted(order, len(order), key) if key else order
+        count = len(self._lengths)
+        self._order = shuffled(count, *key) if key else np.arange(count)
         self.size = int(self._lengths.sum())
-        self.labels = np.concatenate(labels)[self._order]
+        self._labels = np.concatenate(labels)[self._order]
 
-    def blocks_through(self, buffer: memoryview) -> Iterator[tuple[list[memoryview], int]]:
-        """Framed records, about `_BLOCK_BYTES` at a time, with their size; all are read first."""
+    def blocks(
+        self, buffer: memoryview
+    ) -> Iterator[tuple[list[memoryview] | list[bytes], np.ndarray, int]]:
+        """Framed records, about `_BLOCK_BYTES` at a time, with their labels and size.
+
+        All are read first, if the buffer has room for them; else each is read by itself.
+        """
+        blocks: Iterator[list[memoryview] | list[bytes]]
+        blocks = self._through(buffer) if len(buffer) >= self.size else self._scattered()
+        ends = np.cumsum(self._lengths[self._order])
+        before = 0
+        for first, last in self._cuts():
+            end = int(ends[last - 1])
+            yield next(blocks), self._labels[first:last], end - before
+            before = end
+
+    def _through(self, buffer: memoryview) -> Iterator[list[memoryview]]:
         at = 0
         for piece, (offset, size) in zip(self._pieces, self._spans, strict=True):
             self._spills.of(piece.source.fragment).read_into(buffer[at : at + size], offset)
             at += size
         ends = np.cumsum(self._lengths)
         begins = (ends - self._lengths)[self._order].tolist()
-        for first, last, size in self._cuts():
-            yield (
-                [
-                    buffer[begin:end]
-                    for begin, end in zip(
-                        begins[first:last], ends[self._order[first:last]].tolist(), strict=True
-                    )
-                ],
-                size,
-            )
+        ends = ends[self._order].tolist()
+        for first, last in self._cuts():
+            bounds = zip(begins[first:last], ends[first:last], strict=True)
+            yield [buffer[begin:end] for begin, end in bounds]
 
-    def blocks_scattered(self) -> Iterator[tuple[list[bytes], int]]:
-        """The same, each record read by itself: for a group that has grown larger than the memory."""
+    def _scattered(self) -> Iterator[list[bytes]]:
         of_piece = np.repeat(
             np.arange(len(self._pieces)), [piece.last - piece.first for piece in self._pieces]
         )
-        ends = np.cumsum(self._lengths)
         before = np.cumsum([0, *(size for _, size in self._spans)])[:-1]
         offsets = np.array([offset for offset, _ in self._spans])[of_piece]
-        offsets += ends - self._lengths - before[of_piece]
-        for first, last, size in self._cuts():
+        offsets += np.cumsum(self._lengths) - self._lengths - before[of_piece]
+        for first, last in self._cuts():
             block = []
             for i in self._order[first:last].tolist():
                 spill = self._spills.of(self._pieces[of_piece[i]].source.fragment)
                 block.append(spill.read(int(offsets[i]), int(self._lengths[i])))
-            yield block, size
+            yield block
 
-    def _cuts(self) -> Iterator[tuple[int, int, int]]:
-        """Blocks of records in the order of writing: first, behind the last, size in bytes."""
+    def _cuts(self) -> Iterator[tuple[int, int]]:
+        """Blocks of records in the order of writing: the first, and the one behind the last."""
         ends = np.cumsum(self._lengths[self._order])
         first = begin = 0
         while first < len(ends):
-            last = int(np.searchsorted(ends, begin + _BLOCK_BYTES)) + 1
-            last = min(last, len(ends))
-            yield first, last, int(ends[last - 1]) - begin
+            last = min(int(np.searchsorted(ends, begin + _BLOCK_BYTES)) + 1, len(ends))
+            yield first, last
             first, begin = last, int(ends[last - 1])
 
 

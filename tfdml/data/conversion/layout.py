@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from tfdml.data.conversion.mapping import Reading
+from tfdml.data.conversion.direct import rows_known
+from tfdml.data.conversion.records import Reading, Recipe
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.splits import TRAIN, SplitBounds
 from tfdml.data.example import Encoder
@@ -55,17 +56,14 @@ class Layout:
     """All that the map and the gather need to know, found out before them.
 
     Attributes:
-        stages: all fitted.
-        schema: of the records.
-        label: the feature whose values the indexes keep, or "".
+        direct: the number of rows of each fragment, if the shards are written without spill files.
     """
 
-    stages: tuple[Stage, ...]
-    schema: Schema
-    label: str
+    recipe: Recipe
     bounds: SplitBounds
     splits: Mapping[str, SplitLayout]
     estimate: Estimate
+    direct: list[int] | None
 
 
 def make_layout(
@@ -82,7 +80,8 @@ def make_layout(
         split: _split_layout(request, math.ceil(estimate.bytes * part))
         for split, part in split_parts(request).items()
     }
-    return Layout(stages, schema, label_feature(schema) or "", bounds, splits, estimate)
+    recipe = Recipe(stages, schema, label_feature(schema) or "", tuple(splits))
+    return Layout(recipe, bounds, splits, estimate, rows_known(request, fragments))
 
 
 def split_parts(request: Conversion) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdml.data.conversion.layout import split_parts
-from tfdml.data.conversion.mapping import Reading
+from tfdml.data.conversion.records import Reading
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.splits import TRAIN, SplitBounds, hashes_by_class
 from tfdml.data.conversion.state import read_pickle

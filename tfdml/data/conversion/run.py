@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
-from tfdml.data.conversion.finish import Mapped, finish
+from tfdml.data.conversion.direct import DirectJob, direct_tasks, write_directly
+from tfdml.data.conversion.finish import finish
 from tfdml.data.conversion.gather import ShardTask, Source, SplitJob, gather_shard
-from tfdml.data.conversion.layout import Layout, make_layout
-from tfdml.data.conversion.mapping import MapJob, Reading, map_fragment
+from tfdml.data.conversion.layout import Layout, SplitLayout, make_layout
+from tfdml.data.conversion.mapping import MapJob, map_fragment
 from tfdml.data.conversion.passes import run_passes
 from tfdml.data.conversion.pool import NoSpace, Pool
 from tfdml.data.conversion.progress import Progress, Silent
+from tfdml.data.conversion.records import Reading, Tally
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.spill import SpillSummary, read_summary
 from tfdml.data.conversion.state import State, finished_before, open_state, read_pickle
@@ -22,7 +25,6 @@ from tfdml.data.conversion.worker import DISK_IS_FULL
 from tfdml.data.dataset_manifest import DatasetManifest, Shard
 from tfdml.data.inputs.input import Fragment
 from tfdml.data.shards import shard_name
-from tfdml.data.statistics import SplitStatistics
 from tfdml.data.storage import Storage, storage_for
 from tfdml.errors import DataError
 
@@ -102,6 +104,16 @@ def allowed_processes(request: Conversion, num_processes: int | None) -> int:
     return max(1, min(wanted, request.memory_bytes // each))
 
 
+@dataclass(frozen=True)
+class _Tasks:
+    """The shards that are to be written: with what, and how large each will be, about."""
+
+    function: Callable[..., tuple[Shard, Tally]]
+    job: Any
+    tasks: Sequence[Any]
+    sizes: Mapping[Any, float]
+
+
 class _Run:
     """The phases, and how far they are."""
 
@@ -114,25 +126,27 @@ class _Run:
         self._pool = pool
         self._progress = progress
         self._fragments: Sequence[Fragment] = ()
+        self._tally = Tally()
         self._mapped = 0
         self._shards_done = self._shards_total = 0
         self._bytes_left = 0  # about what is still to be written
 
     def all(self) -> Result:
-        self._fragments = request_fragments(self._request)
+        request, state = self._request, self._state
+        self._fragments = request_fragments(request)
         layout = self._layout()
-        kept = sum(self._state.spill(f.number).exists() for f in self._fragments)
-        summaries = self._map(layout)
-        mapped = _added(summaries.values())
-        self._check(mapped)
-        jobs = self._jobs(layout, summaries, mapped)
-        shards, kept_shards = self._gather(jobs)
+        tasks, kept_fragments = (
+            self._map_and_plan(layout) if layout.direct is None else self._plan_directly(layout)
+        )
+        shards, kept_shards = self._write(tasks)
         numbers = [fragment.number for fragment in self._fragments]
         manifest = finish(
-            self._request, layout, mapped, shards, numbers, self._state, self._storage
+            request, layout.recipe, self._tally, shards, numbers, state, self._storage
         )
-        self._state.remove()
-        return Result(manifest, mapped.counts, len(self._fragments), kept, kept_shards)
+        state.remove()
+        return Result(
+            manifest, self._tally.counts, len(self._fragments), kept_fragments, kept_shards
+        )
 
     def _layout(self) -> Layout:
         if self._state.layout.exists():
@@ -144,7 +158,42 @@ class _Run:
         self._state.write_pickle(self._state.layout, layout)
         return layout
 
-    def _map(self, layout: Layout) -> dict[int, SpillSummary]:
+    def _plan_directly(self, layout: Layout) -> tuple[_Tasks, int]:
+        """Shards out of the input itself."""
+        request = self._request
+        assert layout.direct is not None
+        split, planned = next(iter(layout.splits.items()))
+        num_shards = self._possible_shards(split, planned, sum(layout.direct))
+        tasks = direct_tasks(request, self._fragments, layout.direct, num_shards)
+        job = DirectJob(
+            self._reading(layout), layout.recipe, request.compression, self._state, self._storage
+        )
+        return _Tasks(
+            write_directly, job, tasks, dict.fromkeys(tasks, layout.estimate.bytes / num_shards)
+        ), 0
+
+    def _map_and_plan(self, layout: Layout) -> tuple[_Tasks, int]:
+        """Shards out of spill files, once all of these are there; and how many were."""
+        summaries, kept = self._map(layout)
+        for summary in summaries.values():
+            self._tally.add(summary.tally)
+        self._check(self._tally)
+        jobs = self._jobs(layout, summaries)
+        name = self._request.name
+        sizes = {
+            ShardTask(split, number, shard_name(name, split, number, job.num_shards)): sum(
+                source.part.frame_bytes for source in job.sources
+            )
+            / job.num_shards
+            for split, job in jobs.items()
+            for number in range(job.num_shards)
+        }
+        return _Tasks(gather_shard, jobs, list(sizes), sizes), kept
+
+    def _reading(self, layout: Layout) -> Reading:
+        return Reading(self._request.input, layout.bounds, keep_own=self._request.splits is None)
+
+    def _map(self, layout: Layout) -> tuple[dict[int, SpillSummary], int]:
         """The summary of every fragment, by number."""
         request, state = self._request, self._state
         summaries = {}
@@ -152,24 +201,23 @@ class _Run:
             summary = read_summary(state.spill(fragment.number))
             if summary is not None:
                 summaries[fragment.number] = summary
+        kept = self._mapped = len(summaries)
         left = [f for f in self._fragments if f.number not in summaries]
         total = sum(f.size_bytes for f in self._fragments)
         remaining = sum(f.size_bytes for f in left)
         per_byte = layout.estimate.bytes / max(1, total)
-        self._mapped = len(summaries)
         job = MapJob(
-            reading=Reading(request.input, layout.bounds, keep_own=request.splits is None),
-            stages=layout.stages,
-            schema=layout.schema,
+            reading=self._reading(layout),
+            recipe=layout.recipe,
             groups={
                 split: of.groups if request.shuffle else 1 for split, of in layout.splits.items()
             },
-            label=layout.label,
             seed=request.seed if request.shuffle else None,
             chunk_bytes=request.group_bytes,
             on_error=request.on_error,
             state=state,
         )
+        self._bytes_left = round((remaining + total) * per_byte)
         with self._progress.phase("reading", total_bytes=total, done_bytes=total - remaining):
             for fragment, summary in self._pool.run(map_fragment, job, left, self._progress.rows):
                 summaries[fragment.number] = summary
@@ -178,27 +226,25 @@ class _Run:
                 # What is left to be spilled, and all of it once more as shards.
                 self._bytes_left = round((remaining + total) * per_byte)
                 self._progress.advance(fragment.size_bytes)
-        return dict(sorted(summaries.items()))
+        return dict(sorted(summaries.items())), kept
 
-    def _check(self, mapped: Mapped) -> None:
+    def _check(self, tally: Tally) -> None:
         request = self._request
-        if mapped.rows == 0:
+        if tally.rows == 0:
             raise _Impossible(f"{_name_of(request)}: no rows, so there is nothing to convert.")
-        if mapped.errors > request.max_error_fraction * mapped.rows:
+        if tally.errors > request.max_error_fraction * tally.rows:
             first = next(
                 path.read_text(encoding="utf-8").splitlines()[0]
                 for path in map(self._state.errors, (f.number for f in self._fragments))
                 if path.exists()
             )
             raise _Impossible(
-                f"{mapped.errors} of {mapped.rows} rows cannot be used, more than "
+                f"{tally.errors} of {tally.rows} rows cannot be used, more than "
                 f"--max_error_fraction={request.max_error_fraction:g} allows; the first is {first}. "
                 "Look at the input, or allow more."
             )
 
-    def _jobs(
-        self, layout: Layout, summaries: dict[int, SpillSummary], mapped: Mapped
-    ) -> dict[str, SplitJob]:
+    def _jobs(self, layout: Layout, summaries: dict[int, SpillSummary]) -> dict[str, SplitJob]:
         """How each split is gathered. Nothing has been written to the output yet."""
         request, jobs = self._request, {}
         for number, (split, planned) in enumerate(layout.splits.items()):
@@ -209,70 +255,69 @@ class _Run:
                 if part.split == split
             ]
             starts = accumulate((part.records for _, part in parts), initial=0)
-            sources = tuple(
-                Source(fragment, part, start)
-                for (fragment, part), start in zip(parts, starts, strict=False)
-            )
             records = sum(part.records for _, part in parts)
-            num_shards = planned.num_shards
-            if not records:
-                raise _Impossible(
-                    f"The split {split!r} would have no records: {mapped.rows} rows were read and "
-                    f"{mapped.errors} left out. Give it a larger part, or leave it out."
-                )
-            if records < num_shards:
-                if planned.asked:
-                    raise _Impossible(
-                        f"`num_shards` is {num_shards}, but the {split} split has {records} records. "
-                        "Ask for fewer shards."
-                    )
-                num_shards = records
             jobs[split] = SplitJob(
                 split=split,
-                num_shards=num_shards,
+                num_shards=self._possible_shards(split, planned, records),
                 groups=planned.groups if request.shuffle else 1,
                 records=records,
-                sources=sources,
+                sources=tuple(
+                    Source(fragment, part, start)
+                    for (fragment, part), start in zip(parts, starts, strict=False)
+                ),
                 seed=(request.seed, number) if request.shuffle else None,
                 group_bytes=request.group_bytes,
-                labels=bool(layout.label),
+                labels=bool(layout.recipe.label),
                 compression=request.compression,
                 state=self._state,
                 storage=self._storage,
             )
         return jobs
 
-    def _gather(self, jobs: dict[str, SplitJob]) -> tuple[dict[str, list[Shard]], int]:
+    def _possible_shards(self, split: str, planned: SplitLayout, records: int) -> int:
+        """The number of shards, none of which is empty."""
+        if not records:
+            raise _Impossible(
+                f"The split {split!r} would have no records: {self._tally.rows} rows were read and "
+                f"{self._tally.errors} left out. Give it a larger part, or leave it out."
+            )
+        if records < planned.num_shards and planned.asked:
+            raise _Impossible(
+                f"`num_shards` is {planned.num_shards}, but the {split} split has {records} records. "
+                "Ask for fewer shards."
+            )
+        return min(records, planned.num_shards)
+
+    def _write(self, work: _Tasks) -> tuple[dict[str, list[Shard]], int]:
         """The shards of each split, and how many were there already."""
-        name = self._request.name
-        tasks = [
-            ShardTask(split, number, shard_name(name, split, number, job.num_shards))
-            for split, job in jobs.items()
-            for number in range(job.num_shards)
-        ]
-        done = {task: shard for task in tasks if (shard := self._in_place(task.file))}
-        left = [task for task in tasks if task not in done]
-        sizes = {split: _frame_bytes(job) / job.num_shards for split, job in jobs.items()}
-        total = round(sum(sizes[task.split] for task in tasks))
-        self._bytes_left = round(sum(sizes[task.split] for task in left))
-        self._shards_total, self._shards_done = len(tasks), len(done)
-        kept = len(done)
+        done = {task: found for task in work.tasks if (found := self._in_place(task.file))}
+        left = [task for task in work.tasks if task not in done]
+        kept = self._shards_done = len(done)
+        self._shards_total = len(work.tasks)
+        bytes_left = sum(work.sizes[task] for task in left)
+        total = sum(work.sizes.values())
+        self._bytes_left = round(bytes_left)
         with self._progress.phase(
-            "writing", total_bytes=total, done_bytes=total - self._bytes_left
+            "writing", total_bytes=round(total), done_bytes=round(total - bytes_left)
         ):
-            for task, shard in self._pool.run(gather_shard, jobs, left, self._progress.rows):
-                done[task] = shard
+            for task, result in self._pool.run(work.function, work.job, left, self._progress.rows):
+                done[task] = result
                 self._shards_done += 1
-                self._bytes_left -= round(sizes[task.split])
-        shards: dict[str, list[Shard]] = {split: [] for split in jobs}
-        for task in tasks:
-            shards[task.split].append(done[task])
+                bytes_left -= work.sizes[task]
+                self._bytes_left = round(bytes_left)
+        shards: dict[str, list[Shard]] = {}
+        for task in work.tasks:
+            shard, tally = done[task]
+            shards.setdefault(task.split, []).append(shard)
+            self._tally.add(tally)
         return shards, kept
 
-    def _in_place(self, file: str) -> Shard | None:
-        shard = self._state.read_receipt(file)
-        there = shard and self._storage.exists(file) and self._storage.size(file) == shard.bytes
-        return shard if there else None
+    def _in_place(self, file: str) -> tuple[Shard, Tally] | None:
+        """What is known of a shard that an earlier run put into its place; None without one."""
+        receipt = self._state.read_receipt(file)
+        if receipt is None or not self._storage.exists(file):
+            return None
+        return receipt if self._storage.size(file) == receipt[0].bytes else None
 
     @property
     def has_progress(self) -> bool:
@@ -312,20 +357,3 @@ def _name_of(request: Conversion) -> str:
     if not files:
         return "The input"
     return files[0].path if len(files) == 1 else f"{files[0].path} and {len(files) - 1} other files"
-
-
-def _added(summaries: Iterable[SpillSummary]) -> Mapped:
-    rows = errors = 0
-    counts: Counter[str] = Counter()
-    statistics: dict[str, SplitStatistics] = {}
-    for summary in summaries:
-        rows += summary.rows
-        errors += summary.errors
-        counts += summary.counts
-        for split, of_split in summary.statistics.items():
-            statistics[split] = statistics.get(split, SplitStatistics()).merge(of_split)
-    return Mapped(rows, errors, counts, statistics)
-
-
-def _frame_bytes(job: SplitJob) -> int:
-    return sum(source.part.frame_bytes for source in job.sources)

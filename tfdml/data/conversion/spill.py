@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import pickle
 import struct
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,13 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from tfdml.data.permutation import key_of, permuted
-from tfdml.data.statistics import SplitStatistics
+from tfdml.data.conversion.records import Tally
+from tfdml.data.conversion.shuffle import shuffled
 
 _MAGIC = b"TFDMLSPL"
 _TRAILER = struct.Struct("<QI8s")
 _PIECES_AT_ONCE = min(1024, os.sysconf("SC_IOV_MAX"))
-_FOR_CHUNK = 101  # what a shuffle's key is for; see tfdml.data.permutation
+_FOR_CHUNK = 1  # what a shuffle's key is for
 
 
 @dataclass(frozen=True)
@@ -49,20 +48,10 @@ class ChunkPart:
 
 @dataclass
 class SpillSummary:
-    """What a finished fragment is known by.
-
-    Attributes:
-        rows: that were read, bad ones among them.
-        errors: number of bad rows.
-        counts: what the stages found worth counting.
-        statistics: split -> what its rows are like.
-    """
+    """What a finished fragment is known by."""
 
     parts: list[ChunkPart] = field(default_factory=list)
-    rows: int = 0
-    errors: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    statistics: dict[str, SplitStatistics] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
 
 
 class SpillWriter:
@@ -133,9 +122,7 @@ class SpillWriter:
         order = np.arange(count)
         positions = np.argsort(order % groups, kind="stable") if groups < count else order
         if self._key is not None:
-            order = permuted(
-                order, count, key_of(self._key[0], _FOR_CHUNK, self._key[1], self._chunk, number)
-            )
+            order = shuffled(count, *self._key, _FOR_CHUNK, self._chunk, number)
         order = order[positions]
         lengths = np.fromiter(map(len, frames), "<u4", count)[order]
         in_order = [frames[i] for i in order.tolist()]

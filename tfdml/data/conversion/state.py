@@ -5,7 +5,7 @@
         layout.pickle             what the first passes found; how records are shared out
         pass-0/00017.pickle       what the first pass found in fragment 17
         map/00017.spill           fragment 17, converted (below `temp_dir` if that is given)
-        shards/NAME.json          that shard is in its place, with its figures
+        shards/NAME.pickle        that shard is in its place, with its figures
         tmp/                      what is being written
 
 A file appears under its name only when it is whole, so a part is finished when its file is there. Spill
@@ -24,11 +24,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfdml.data.conversion.identity import check_same, describe
+from tfdml.data.conversion.records import Tally
 from tfdml.data.conversion.request import Conversion, input_digest
 from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest, Shard
 from tfdml.data.storage import is_remote, storage_for
@@ -66,7 +67,7 @@ class State:
         return self.directory / f"pass-{number}" / f"{fragment:05d}.pickle"
 
     def receipt(self, shard: str) -> Path:
-        return self.directory / "shards" / f"{shard}.json"
+        return self.directory / "shards" / f"{shard}.pickle"
 
     def errors(self, fragment: int) -> Path:
         return self.directory / "errors" / f"{fragment:05d}.jsonl"
@@ -75,13 +76,13 @@ class State:
     def quarantine(self) -> Path:
         return self.directory / "quarantine"
 
-    def write_receipt(self, shard: Shard) -> None:
-        self.write(self.receipt(shard.file), json.dumps(asdict(shard)).encode())
+    def write_receipt(self, shard: Shard, tally: Tally) -> None:
+        self.write_pickle(self.receipt(shard.file), (shard, tally))
 
-    def read_receipt(self, file: str) -> Shard | None:
+    def read_receipt(self, file: str) -> tuple[Shard, Tally] | None:
         """The figures of a shard that is in its place; None for one that is not."""
         path = self.receipt(file)
-        return Shard(**json.loads(path.read_bytes())) if path.exists() else None
+        return read_pickle(path) if path.exists() else None
 
     @property
     def layout(self) -> Path:
