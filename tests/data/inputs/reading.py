@@ -16,11 +16,18 @@ def read(source: Input) -> tuple[list[Row], list[BadRow]]:
     fragments = list(source.fragments())
     assert [fragment.number for fragment in fragments] == list(range(len(fragments)))
     elsewhere = pickle.loads(pickle.dumps(source))
+    fragment_rows = getattr(source, "fragment_rows", None)
+    for fragment in fragments if fragment_rows else ():
+        got = list(source.rows(fragment))
+        if all(isinstance(row, Row) for row in got):
+            assert fragment_rows(fragment) == len(got)
     rows = [
         row
         for fragment in pickle.loads(pickle.dumps(fragments))
         for row in elsewhere.rows(fragment)
     ]
+    splits = set(getattr(source, "split_bytes", dict)())
+    assert splits == {row.split for row in rows if isinstance(row, Row) and row.split}
     return (
         [row for row in rows if isinstance(row, Row)],
         [row for row in rows if isinstance(row, BadRow)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -73,6 +74,15 @@ class ArrayInput(ABC):
                     Fragment(len(found), each.file.path, start, stop, size, number, (each.file,))
                 )
         return found
+
+    def fragment_rows(self, fragment: Fragment) -> int:
+        return fragment.stop - fragment.start
+
+    def split_bytes(self) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for each in self._sets:
+            found[each.split] += each.length * self._row_bytes
+        return {split: size for split, size in found.items() if split}
 
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
         each = self._sets[fragment.first_row]

@@ -49,6 +49,13 @@ class Digits:
             for number, (start, stop) in enumerate(zip(starts, stops, strict=True))
         ]
 
+    def fragment_rows(self, fragment: Fragment) -> int:
+        return fragment.stop - fragment.start
+
+    def split_bytes(self) -> dict[str, int]:
+        test = len(self._test)
+        return {"train": 64 * (self._num_rows - test), "test": 64 * test}
+
     def rows(self, fragment: Fragment) -> Iterator[Row]:
         pixels, labels = _load()
         for index in range(fragment.start, fragment.stop):

@@ -5,6 +5,7 @@ Files are stored as they are, so nothing is lost to a second compression.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -52,6 +53,15 @@ class ImageFolder:
 
     def fragments(self) -> list[Fragment]:
         return group_files(self.files, max_files=_FRAGMENT_FILES, max_bytes=_FRAGMENT_BYTES)
+
+    def fragment_rows(self, fragment: Fragment) -> int:
+        return len(fragment.items)
+
+    def split_bytes(self) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for file in self.files:
+            found[self._split_of(file)] += file.size
+        return {split: size for split, size in found.items() if split}
 
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
         for file in fragment.items:

@@ -79,6 +79,7 @@ class Fragment:
         size_bytes: of the input, about; for progress and memory.
         first_row: number of the first row in its file, where rows are found by reading.
         items: the files of a fragment that is made of whole files.
+        num_rows: where `Input.fragment_rows` needs it.
     """
 
     number: int
@@ -88,13 +89,16 @@ class Fragment:
     size_bytes: int
     first_row: int = 0
     items: tuple[InputFile, ...] = ()
+    num_rows: int = 0
 
 
 class Input(Protocol):
     """A set of rows. Instances are pickled and sent to the processes that read.
 
     Made by `open_input(format, pattern, options)`, which raises `DataError` when no file matches or
-    the schema cannot be told.
+    the schema cannot be told. Two methods more are there where they cost nothing:
+    `fragment_rows(fragment)`, the exact number of rows, good and bad; and `split_bytes()`, split -> its
+    bytes, about, of an input whose rows say which split they are of.
     """
 
     schema: Schema

@@ -51,19 +51,18 @@ class Parquet:
     def fragments(self) -> list[Fragment]:
         found: list[Fragment] = []
         for file, groups in zip(self.files, self._groups, strict=True):
-            first = row = size = 0
-            rows = 0
-            for number, (num_rows, num_bytes) in enumerate(groups):
+            first = row = rows = size = 0
+            for number, (num_rows, num_bytes) in enumerate([*groups, (0, _FRAGMENT_BYTES)]):
                 if number > first and size + num_bytes > _FRAGMENT_BYTES:
-                    found.append(Fragment(len(found), file.path, first, number, size, row, (file,)))
-                    first, row, size = number, rows, 0
+                    here = (len(found), file.path, first, number, size, row, (file,), rows)
+                    found.append(Fragment(*here))
+                    first, row, rows, size = number, row + rows, 0, 0
                 rows += num_rows
                 size += num_bytes
-            if groups:
-                found.append(
-                    Fragment(len(found), file.path, first, len(groups), size, row, (file,))
-                )
         return found
+
+    def fragment_rows(self, fragment: Fragment) -> int:
+        return fragment.num_rows
 
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
         (file,) = fragment.items

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -43,6 +44,9 @@ class TfRecord:
         self._options = options
         self._compressed = {file.path for file in self.files if compression_of(file.path)}
         where = self.files[0].path
+        self._splits = {file.path: split_of(file.path) for file in self.files}
+        if not all(self._splits.values()):  # of some nobody knows: so rows are split anew
+            self._splits = dict.fromkeys(self._splits, "")
         known = stored_schema(self.files, options)
         self._names = check_flat(known.features, where)
         stored = {name: stored_name for stored_name, name in self._names.items()}
@@ -72,33 +76,48 @@ class TfRecord:
     def fragments(self) -> list[Fragment]:
         found: list[Fragment] = []
         for file in self.files:
-            for start, stop, row in self._cuts(file):
+            for start, stop, row, rows in self._cuts(file):
                 found.append(
-                    Fragment(len(found), file.path, start, stop, stop - start, row, (file,))
+                    Fragment(len(found), file.path, start, stop, stop - start, row, (file,), rows)
                 )
         return found
 
-    def _cuts(self, file: InputFile) -> Iterator[tuple[int, int, int]]:
+    def fragment_rows(self, fragment: Fragment) -> int:
+        if not fragment.size_bytes:
+            return 1  # the empty file, which is a bad row
+        if fragment.file in self._compressed or not fragment.num_rows:
+            return len(Index.of_shard(fragment.file))  # DataError for a damaged one
+        return fragment.num_rows
+
+    def split_bytes(self) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for file in self.files:
+            found[self._splits[file.path]] += file.size
+        return {split: size for split, size in found.items() if split}
+
+    def _cuts(self, file: InputFile) -> Iterator[tuple[int, int, int, int]]:
+        """(first byte, last byte, number of the first record, number of records)"""
+        whole = (0, file.size, 0, 0)
         if file.path in self._compressed:
-            yield 0, file.size, 0
+            yield whole
             return
         try:
             offsets = Index.of_shard(file.path).offsets.astype(np.int64)
         except DataError:
-            yield 0, file.size, 0  # reading will say where it is damaged
+            yield whole  # reading will say where it is damaged
             return
-        row = 0
-        while row < len(offsets) - 1:
-            end = int(np.searchsorted(offsets, offsets[row] + _FRAGMENT_BYTES))
-            end = min(max(end, row + 1), len(offsets) - 1)
-            yield int(offsets[row]), int(offsets[end]), row
-            row = end
         if len(offsets) == 1:
-            yield 0, 0, 0
+            yield whole  # an empty file has to be told of
+        row, last = 0, len(offsets) - 1
+        while row < last:
+            end = int(np.searchsorted(offsets, offsets[row] + _FRAGMENT_BYTES))
+            end = min(max(end, row + 1), last)
+            yield int(offsets[row]), int(offsets[end]), row, end - row
+            row = end
 
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
         (file,) = fragment.items
-        split = split_of(file.path)
+        split = self._splits[file.path]
         self._converters = {name: converter(feature) for name, feature in self._stored.items()}
         labels = self._labels(file)
         if not file.size:
