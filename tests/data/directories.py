@@ -45,6 +45,7 @@ def write_directory(
     directory: Path, splits: dict[str, int], compression: str = ""
 ) -> DatasetManifest:
     """A data set `toy` of two shards a split, with index files, side files and a manifest."""
+    directory.mkdir(parents=True, exist_ok=True)
     shards, statistics = {}, {}
     for split, count in splits.items():
         of_split, collected = [], RowStatistics(SCHEMA)

@@ -42,15 +42,18 @@ class DatasetDirectory:
     tfds: TfdsInfo | None = None
 
     @classmethod
-    def open(cls, url: str | PathLike[str]) -> DatasetDirectory:
+    def open(cls, url: str | PathLike[str], *, with_manifest: bool = True) -> DatasetDirectory:
         """
+        Args:
+            with_manifest: False opens it as if it had none.
+
         Raises:
             DataError: when there is no such directory, it has no shards, or a side file is damaged or
                 of a newer version.
         """
         storage = storage_for(url)
         files = frozenset(storage.names())
-        if dataset_manifest.FILE_NAME in files:
+        if with_manifest and dataset_manifest.FILE_NAME in files:
             manifest = DatasetManifest.from_bytes(
                 storage.read_bytes(dataset_manifest.FILE_NAME),
                 storage.location(dataset_manifest.FILE_NAME),

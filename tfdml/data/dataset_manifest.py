@@ -24,6 +24,10 @@ Statistics = Mapping[str, Mapping[str, Summary]]
 Histogram = Mapping[str, Mapping[int, int]]
 
 
+class DamagedManifest(DataError):
+    """A manifest that is not what a tfdml wrote; one of another version is a plain DataError."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """One file of a split.
@@ -156,9 +160,9 @@ class DatasetManifest:
                 )
             return cls._from_values(values)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, DataError) and name in str(error):
+            if isinstance(error, DataError) and str(error).startswith(f"{name}: format version"):
                 raise
-            raise DataError(f"{name}: damaged ({error!r}). Convert again.") from None
+            raise DamagedManifest(f"{name}: damaged ({error!r}). Convert again.") from None
 
     @classmethod
     def _from_values(cls, values: dict[str, Any]) -> DatasetManifest:
