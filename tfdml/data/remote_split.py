@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from pathlib import Path
 import google_crc32c
 
 from tfdml.data import dataset_manifest
+from tfdml.data.dataset_directory import DatasetDirectory
 from tfdml.data.dataset_manifest import DatasetManifest
 from tfdml.data.index import Index, index_name
 from tfdml.data.record_file import detect_compression
@@ -45,7 +47,7 @@ _log = logging.getLogger("tfdml")
 
 @dataclass(frozen=True)
 class _RemoteShard:
-    """A file of the set; `num_records` and `crc32c` where the manifest says them."""
+    """A file of the set; `num_records` and `crc32c` where a side file says them."""
 
     file: str
     num_bytes: int
@@ -81,7 +83,7 @@ def open_split(url: str, split: str, cache: ShardCache | None = None) -> RecordS
     cache = cache or default_cache()
     place = hashlib.sha256(storage.url.encode()).hexdigest()[:12]
     directory = cache.directory / "sets" / place
-    shards = _shards_of(storage, split)
+    shards = _shards_of(url, storage, split)
     with one_process_at_a_time(directory / "lock"), ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
         opened = list(pool.map(partial(_open, storage, cache, directory, place), shards))
     return RecordSet(
@@ -90,8 +92,8 @@ def open_split(url: str, split: str, cache: ShardCache | None = None) -> RecordS
     )
 
 
-def _shards_of(storage: Storage, split: str) -> list[_RemoteShard]:
-    """In their order: out of the manifest, or else out of the directory's listing."""
+def _shards_of(url: str, storage: Storage, split: str) -> list[_RemoteShard]:
+    """In their order: out of the manifest, which needs no listing, or else of what lies in the directory."""
     manifest_bytes = storage.read_if_there(dataset_manifest.FILE_NAME)
     if manifest_bytes is not None:
         where = storage.location(dataset_manifest.FILE_NAME)
@@ -101,15 +103,15 @@ def _shards_of(storage: Storage, split: str) -> list[_RemoteShard]:
             _RemoteShard(s.file, s.bytes, f"{s.crc32c:08x}-{s.bytes}", s.records, s.crc32c)
             for s in manifest.splits[split]
         ]
-    found = shards_by_split(storage.names())
-    if split not in found:
-        there = f"the splits {', '.join(found)}" if found else "no manifest.json and no shards"
-        raise DataError(f"{storage}: no split {split!r}, there are {there}.")
-    check_complete(storage.url, split, found[split])
+    there = DatasetDirectory.open(url)
+    files = [file for _, file in there.shards(split)]
+    check_complete(storage.url, split, shards_by_split(files)[split])
+    counts: Sequence[int | None] = there.tfds.shard_records.get(split, ()) if there.tfds else ()
+    if len(counts) != len(files):
+        counts = [None] * len(files)
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        sizes = pool.map(storage.size, found[split])
-        versions = pool.map(storage.version, found[split])
-        return [_RemoteShard(*known) for known in zip(found[split], sizes, versions, strict=True)]
+        sizes, versions = pool.map(storage.size, files), pool.map(storage.version, files)
+        return [_RemoteShard(*known) for known in zip(files, sizes, versions, counts, strict=True)]
 
 
 def _open(
@@ -210,6 +212,6 @@ def _make_index(path: Path, index_path: Path, shard: _RemoteShard, where: str) -
     index = Index.scanned(path)
     if len(index) != shard.num_records:
         raise DataError(
-            f"{where}: {len(index)} records, the manifest says {shard.num_records}. See tfdml verify."
+            f"{where}: {len(index)} records, and the data set says {shard.num_records}. See tfdml verify."
         )
     index.write(index_path)

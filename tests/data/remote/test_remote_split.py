@@ -5,10 +5,11 @@ import uuid
 import pytest
 
 from tests.data.remote.data_sets import write_set
-from tfdml.data.dataset_manifest import FILE_NAME
+from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest
 from tfdml.data.remote_split import default_cache, open_split
 from tfdml.data.shard_cache import ShardCache
 from tfdml.data.storage import storage_for
+from tfdml.data.tfds_layout import tfds_files
 from tfdml.errors import ConfigError, DataError
 
 
@@ -74,6 +75,17 @@ def test_a_replaced_set_is_another_set(storage, cache):
     assert read_all(open_split(storage._url, "train", cache)) == written
 
 
+def test_a_set_of_tfds_says_how_many_records_its_shards_have(storage, cache):
+    written = write_set(storage, manifest=True, indexes=False)
+    manifest = DatasetManifest.from_bytes(storage.read_bytes(FILE_NAME))
+    for name, content in tfds_files(manifest).items():
+        storage.write_bytes(name, content)
+    storage.remove(FILE_NAME)
+    records = open_split(storage._url, "train", cache)
+    assert list(cache.directory.rglob("*.idx")) == [], "no shard was read for its index"
+    assert read_all(records) == written
+
+
 def test_damage_is_found(storage, cache):
     write_set(storage)
     name = next(name for name in storage.names() if name.startswith("set-train"))
@@ -108,10 +120,10 @@ def test_an_index_that_does_not_fit(storage, cache):
 
 
 def test_missing_splits_shards_and_sets(storage, cache):
-    with pytest.raises(DataError, match=r"no split 'train', there are no manifest.json and no"):
+    with pytest.raises(DataError, match="no such directory, or an empty one"):
         open_split(storage._url, "train", cache)
     write_set(storage, manifest=False)
-    with pytest.raises(DataError, match="no split 'test', there are the splits train"):
+    with pytest.raises(DataError, match="no split 'test'; there are train"):
         open_split(storage._url, "test", cache)
     storage.remove("set-train.tfrecord-00002-of-00004")
     with pytest.raises(DataError, match="lacks 1 of 4 shards"):
