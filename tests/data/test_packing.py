@@ -28,6 +28,7 @@ class Sentences:
         SimpleNamespace(path=f"s-{i}", num_records=n, version="1") for i, n in enumerate((4, 5))
     )
     num_records = 9
+    shard_sizes = (4, 5)
     first_ids = np.array([0, 4, 9])
 
     def __init__(self) -> None:
@@ -51,6 +52,13 @@ def test_neighbours_share_a_row_as_long_as_they_fit():
     packing = Packing.of(LENGTHS, 8)
     assert packing.starts.tolist() == [0, 2, 3, 4, 7, 9]
     assert packing.filled == pytest.approx(31 / 40)
+
+
+def test_rows_do_not_go_on_into_the_next_shard():
+    assert Packing.of(LENGTHS, 8, (1, 0, 5, 3)).starts.tolist() == [0, 1, 3, 4, 6, 7, 9]
+    packed = PackedRecords.of(Sentences(), LENGTHS, 13)
+    assert packed.packing.starts.tolist() == [0, 3, 4, 8, 9]
+    assert packed.shard_sizes == (2, 2)
 
 
 def test_every_record_is_in_one_row_and_none_overflows():

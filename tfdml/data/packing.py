@@ -1,12 +1,12 @@
 """Packed batches: several short sequences in one row, so that little is padding, and still resumable.
 
 Which records share a row is decided once, from their lengths: neighbours, in the order in which they were
-written, as many as fit. These rows are what an Order then shuffles, so a step is found in no time, every
+written, as many of a shard as fit. These rows are what an Order then shuffles, so a step is found in no time, every
 record is seen once per epoch, and the records of a row are neighbours in their shard, read at one go. The
 same records share a row in every epoch, which attention within segments does not notice.
 
     lengths = measure_lengths(records, parse, keep="shards/lengths.npy")
-    packed = PackedRecords(records, Packing.of(lengths, row_length=512))
+    packed = PackedRecords.of(records, lengths, row_length=512)
     Source(packed, Order(packed.num_records, global_batch_size=64), parse=packed.parse(parse))
 
 Text that the converter has packed to a fixed length (`--pack`) needs none of this.
@@ -15,8 +15,8 @@ Text that the converter has packed to a fixed length (`--pack`) needs none of th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,13 @@ class Packing:
     num_tokens: int
 
     @classmethod
-    def of(cls, lengths: np.ndarray, row_length: int) -> Packing:
+    def of(
+        cls, lengths: np.ndarray, row_length: int, shard_sizes: Sequence[int] | None = None
+    ) -> Packing:
         """The packing of records with these numbers of tokens (int [n]).
+
+        Args:
+            shard_sizes: records of each shard, none of whose rows goes on into the next.
 
         Raises:
             ConfigError: a record is longer than a row.
@@ -66,8 +71,13 @@ class Packing:
                 f"`row_length` is {row_length} tokens, but record {longest} has {lengths[longest]}. Use longer "
                 "rows, or let `parse` cut sequences off."
             )
-        ends = np.cumsum(lengths)
-        return cls(np.array(list(_starts(ends, row_length))), row_length, int(ends[-1]))
+        starts, first = [], 0
+        for size in (len(lengths),) if shard_sizes is None else shard_sizes:
+            starts += [
+                first + start for start in _starts(lengths[first : first + size], row_length)
+            ]
+            first += size
+        return cls(np.array([*starts, first]), row_length, int(lengths.sum()))
 
     @property
     def num_rows(self) -> int:
@@ -79,14 +89,14 @@ class Packing:
         return self.num_tokens / (self.num_rows * self.row_length)
 
 
-def _starts(ends: np.ndarray, row_length: int) -> Iterator[int]:
+def _starts(lengths: np.ndarray, row_length: int) -> Iterator[int]:
+    ends = np.cumsum(lengths)
     start, before = 0, 0
     while start < len(ends):
         yield start
         # All records whose end lies within this row; one at least, because none is longer than a row.
         start = int(np.searchsorted(ends, before + row_length, side="right"))
         before = int(ends[start - 1])
-    yield len(ends)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +114,15 @@ class PackedRecords:
                 "lengths again."
             )
 
+    @classmethod
+    def of(cls, records: RecordSet, lengths: np.ndarray, row_length: int) -> PackedRecords:
+        """All `records`, of which `lengths` (int [num_records]) has the numbers of tokens.
+
+        Raises:
+            ConfigError: a record is longer than a row.
+        """
+        return cls(records, Packing.of(lengths, row_length, records.shard_sizes))
+
     @property
     def num_records(self) -> int:
         """Rows, which are what an Order counts."""
@@ -111,9 +130,13 @@ class PackedRecords:
 
     @property
     def shard_sizes(self) -> tuple[int, ...]:
-        """Rows that begin in each shard."""
+        """Rows in each shard."""
         begins = np.searchsorted(self.packing.starts[:-1], self.records.first_ids)
         return tuple(int(n) for n in np.diff(begins))
+
+    def in_order(self, order: Any) -> PackedRecords:
+        """The same, with shards of a remote set fetched ahead in the order of need."""
+        return replace(self, records=self.records.in_order(order))
 
     def read(self, ids: tf.Tensor, epoch: tf.Tensor, step: tf.Tensor) -> tf.RaggedTensor:
         """In a graph: rows int64 [n] -> string [n, None], the serialised records of each."""
