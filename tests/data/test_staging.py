@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from tfdml.data import shard_cache
 from tfdml.data.order import Order
 from tfdml.data.shard_cache import CacheEntry, ShardCache
 from tfdml.data.staging import StagedShards
-from tfdml.errors import ConfigError
+from tfdml.errors import ConfigError, DataError
 
 
 def staged_of(tmp_path, limit_bytes, sizes=(100, 200, 300, 400)):
@@ -64,3 +65,16 @@ def test_a_batch_in_more_shards_than_the_cache_holds(tmp_path, limit_bytes):
         ids = tf.range(8, dtype=tf.int64)
         records = staged.read_now(ids, shards, 0, step, read_local)
         assert [r.decode() for r in records.numpy()] == [f"{i}:{s}" for i, s in enumerate(shards)]
+
+
+def test_a_set_that_is_read_all_over_stays(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    staged = staged_of(tmp_path, 1000).in_order(order_of("full"))
+    staged.read_now(tf.range(2), np.array([1, 3]), 0, 0, lambda ids: ids)
+    staged.read_now(tf.range(2), np.array([1, 2]), 0, 1, lambda ids: ids)
+    other = CacheEntry("other", 900, lambda path: path.write_bytes(bytes(900)), "s3://b/other")
+    assert not staged.cache.bring_ahead(other)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DataError, match="no room for s3"):
+        patch.setattr(shard_cache, "PATIENCE_SECONDS", 0.1)
+        staged.cache.use([other])
+    assert all(staged.cache.has(staged.entries[i]) for i in (1, 2, 3))

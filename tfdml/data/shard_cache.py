@@ -186,6 +186,7 @@ class ShardCache:
             size = partial.stat().st_size
             if size != entry.num_bytes:
                 raise DataError(f"{entry.name}: {size:,} bytes, not {entry.num_bytes:,}.")
+            os.fsync(file.fileno())  # after a power failure, no torn shard under its name either
             with one_process_at_a_time(self._lock):
                 partial.rename(self.path(entry))
         except BaseException as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdml.data.fetch_ahead import AllAtOnce, FetchAhead, Windows
-from tfdml.data.shard_cache import CacheEntry, ShardCache
+from tfdml.data.shard_cache import CacheEntry, Pins, ShardCache
 from tfdml.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class StagedShards:
     entries: Sequence[CacheEntry]
     order: Windows | None = None
     num_threads: int = 4
+    _kept: dict[int, Pins] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def in_order(self, order: Any) -> StagedShards:
         """The same shards, fetched ahead in `order`, which may be any; one without `Windows` reads anywhere.
@@ -47,8 +48,10 @@ class StagedShards:
             ConfigError: what the order reads together does not fit into the cache.
         """
         windows: Windows = AllAtOnce(len(self.entries))
-        if hasattr(order, "windows") and sum(map(len, order.windows(0))) == len(self.entries):
-            windows = order
+        if hasattr(order, "windows"):
+            together = [len(window) for window in order.windows(0)]
+            if sum(together) == len(self.entries) > max(together):
+                windows = order
         check_limit(self.cache.limit_bytes, [entry.num_bytes for entry in self.entries], windows)
         return dataclasses.replace(self, order=windows)
 
@@ -81,8 +84,12 @@ class StagedShards:
         """As `read`, at once."""
         import tensorflow as tf
 
-        groups = self._groups(np.unique(shards))
+        numbers = np.unique(shards)
         with self._ahead.at(epoch, step):
+            if isinstance(self.order, AllAtOnce):
+                self._keep(numbers)
+                return read_local(ids)
+            groups = self._groups(numbers)
             if len(groups) == 1:
                 with self.cache.use([self.entries[i] for i in groups[0]]):
                     return read_local(ids)
@@ -93,6 +100,14 @@ class StagedShards:
                     parts.append(read_local(tf.gather(ids, here)))
                 places.append(here)
         return tf.gather(tf.concat(parts, 0), np.argsort(np.concatenate(places)))
+
+    def _keep(self, shards: np.ndarray) -> None:
+        """Pin these for good: all of them fit, and each batch needs many."""
+        for shard in shards.tolist():
+            if shard not in self._kept:
+                pins = self.cache.use([self.entries[shard]])
+                if self._kept.setdefault(shard, pins) is not pins:
+                    pins.close()  # another batch was faster
 
     def _groups(self, shards: np.ndarray) -> list[list[int]]:
         """Cut the shards of one batch into parts that the cache can hold: a batch may lie in several windows."""
