@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -164,8 +164,8 @@ class _Window:
 
         All are read first, if the buffer has room for them; else each is read by itself.
         """
-        blocks: Iterator[list[memoryview] | list[bytes]]
-        blocks = self._through(buffer) if len(buffer) >= self.size else self._scattered()
+        fits = len(buffer) >= self.size
+        blocks: Iterator[Any] = self._through(buffer) if fits else self._scattered()
         ends = np.cumsum(self._lengths[self._order])
         before = 0
         for first, last in self._cuts():

@@ -325,8 +325,10 @@ class _Run:
         return bool(self._mapped or self._shards_done)
 
     def kept(self) -> str:
+        mapped = sum(self._state.spill(f.number).exists() for f in self._fragments)
+        shards = self._state.num_receipts()
         return (
-            f"{self._mapped} of {len(self._fragments)} parts of the input and {self._shards_done} of "
+            f"{mapped} of {len(self._fragments)} parts of the input and {shards} of "
             f"{self._shards_total or '?'} shards are finished and kept; the same command goes on from there."
         )
 

@@ -84,6 +84,9 @@ class State:
         path = self.receipt(file)
         return read_pickle(path) if path.exists() else None
 
+    def num_receipts(self) -> int:
+        return len(list((self.directory / "shards").glob("*.pickle")))
+
     @property
     def layout(self) -> Path:
         return self.directory / _LAYOUT
