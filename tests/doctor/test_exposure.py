@@ -202,7 +202,10 @@ def test_a_job_in_a_network_of_its_own(tmp_path):
     if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode:
         pytest.skip("this machine lets nobody make network namespaces")
     (tmp_path / "train.py").write_text(TRAIN)
-    script = line.replace("tfdml launch", f"{sys.executable} -m tfdml launch")
+    python = Path(tmp_path, "python")  # A path without a space, also where the checkout's has one.
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    script = line.replace("tfdml launch", f"{python} -m tfdml launch")
     done = subprocess.run(
         ["sh", "-c", script], capture_output=True, text=True, timeout=200, cwd=tmp_path
     )
