@@ -1,9 +1,9 @@
 """Mixup and cutmix: each row of a batch mixed with another row of the same global batch.
 
 Which row is a pure function of the step, the same on every worker, so the batch does not depend on how
-many workers share it. A worker whose slice does not hold the partner reads the partner's record too: with
-more than one worker a pair costs two reads and two augmentations per row. (Keras's MixUp and CutMix
-shuffle the rows that they are given: with two workers they would mix within each half.)
+many workers share it. A worker reads the partners of its rows too, which may be another's rows: a pair
+costs two reads and two augmentations per row. (Keras's MixUp and CutMix shuffle the rows that they are
+given: with two workers they would mix within each half.)
 """
 
 from __future__ import annotations
