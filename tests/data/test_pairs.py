@@ -42,7 +42,7 @@ def test_over_the_steps_each_other_row_is_as_often_the_partner():
     assert max(abs(first.count(row) - 100) for row in range(1, 5)) < 45  # five standard deviations
 
 
-def mixed(pair, count=600, size=(8, 8)):
+def mixed(pair, count=300, size=(8, 8)):
     """`count` records, all white images of class 0 with black partners of class 1."""
     white = (tf.fill([*size, 1], 255.0), tf.constant(0, tf.int64))
     black = (tf.zeros([*size, 1]), tf.constant(1, tf.int64))

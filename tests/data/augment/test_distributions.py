@@ -18,7 +18,7 @@ from tfdml.data.augment import (
 )
 from tfdml.errors import ConfigError
 
-MANY = range(1500)
+MANY = range(700)
 
 
 @pytest.mark.parametrize("mode", ["horizontal", "vertical", "horizontal_and_vertical"])
@@ -31,7 +31,7 @@ def test_images_are_mirrored_half_of_the_time_in_each_direction(mode):
     possible = outcomes if "and" in mode else ("none", mode)
     assert sum(parts.values()) == 1
     for name in possible:
-        assert abs(parts[name] - 1 / len(possible)) < 0.065  # five standard deviations
+        assert abs(parts[name] - 1 / len(possible)) < 0.09  # five standard deviations
 
 
 def test_crops_are_at_every_place_equally_often():

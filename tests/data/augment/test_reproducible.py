@@ -29,7 +29,7 @@ AUGMENTATIONS = {
 IMAGES = photographs(24, 16, 20)
 
 
-SLOW_TO_TRACE = ("rand_augment",)
+SLOW_TO_TRACE = ("rand_augment", "color_jitter", "keras_layer")
 
 
 @pytest.fixture(
