@@ -130,6 +130,32 @@ def test_threads_that_need_the_same_and_other_shards(tmp_path):
     assert not failures and not any(thread.is_alive() for thread in threads)
 
 
+def test_two_that_hold_some_and_wait_for_more(tmp_path, monkeypatch):
+    """There is room for two, each needs two, and each would begin before the other has both."""
+    monkeypatch.setattr(shard_cache, "PATIENCE_SECONDS", 3.0)
+    cache, failures = ShardCache(tmp_path, 200), []
+    begun = {letter: threading.Event() for letter in "ac"}
+
+    def work(letters):
+        def fetch(path):
+            begun[letters[0]].set()
+            begun["c" if letters[0] == "a" else "a"].wait(0.3)
+            path.write_bytes(bytes(100))
+
+        first = CacheEntry(f"set-{letters[0]}", 100, fetch, letters[0])
+        try:
+            cache.use([first, entry_of(letters[1])]).close()
+        except DataError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(letters,)) for letters in ("ab", "cd")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+
+
 def _fetch_slowly(directory, marker, outcome):
     """Fetch "a", of which half is there for a while."""
 

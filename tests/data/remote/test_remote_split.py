@@ -119,6 +119,14 @@ def test_an_index_that_does_not_fit(storage, cache):
         open_split(storage._url, "train", cache)
 
 
+def test_a_number_of_records_that_is_not_so(storage, cache):
+    write_set(storage, indexes=False)
+    text = storage.read_bytes(FILE_NAME).decode()
+    storage.write_bytes(FILE_NAME, text.replace('"records": 11', '"records": 12').encode())
+    with pytest.raises(DataError, match="11 records, and the data set says 12"):
+        read_all(open_split(storage._url, "train", cache))
+
+
 def test_missing_splits_shards_and_sets(storage, cache):
     with pytest.raises(DataError, match="no such directory, or an empty one"):
         open_split(storage._url, "train", cache)
