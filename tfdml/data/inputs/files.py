@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from tfdml.data.storage import Storage, is_remote, storage_for
 from tfdml.errors import ConfigError, DataError
 
 _MAGIC = re.compile(r"[*?\[]")
+_REMOTE_REQUESTS = 16  # at once
 _REMOTE_BLOCK_BYTES = 4 * 1024 * 1024
 
 
@@ -166,7 +168,12 @@ def _remote(pattern: str, suffixes: Sequence[str]) -> dict[str, tuple[int, str]]
 
 
 def _listing(storage: Storage) -> dict[str, tuple[int, str]]:
-    return storage.listing()
+    """Name -> size in bytes and version, of all files below a directory."""
+    names = storage.names()
+    with ThreadPoolExecutor(_REMOTE_REQUESTS) as pool:  # a request for each takes its time
+        sizes = pool.map(storage.size, names)
+        versions = pool.map(storage.version, names)
+        return dict(zip(names, zip(sizes, versions, strict=True), strict=True))
 
 
 def _as_regex(pattern: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,8 +79,8 @@ def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
         shape, fortran, dtype, header_bytes = _header(file, f"{path}, {info.filename}")
     if info.compress_type == zipfile.ZIP_STORED and 0 not in shape:
         start = _data_offset(path, info) + header_bytes
-        order = "F" if fortran else "C"
-        return np.memmap(path, dtype, "r", start, shape or (1,), order).reshape(shape)
+        stored = np.memmap(path, dtype, "r", start, math.prod(shape))
+        return stored.reshape(shape, order="F" if fortran else "C")
     return _Compressed(archive, info, shape, dtype, fortran, header_bytes)
 
 

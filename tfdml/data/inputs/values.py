@@ -139,7 +139,7 @@ def _text_from_python(value: Any) -> bytes:
     raise ValueError(f"{_shown(value)} is no text")
 
 
-def _float_from_python(value: Any) -> float:
+def _float_from_python(value: Any) -> Value:
     if value is None:
         return math.nan
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):

@@ -1,19 +1,21 @@
 """What a stage is: a change of rows and of the schema, perhaps after a first pass over the data.
 
 Every stage gives the same rows for the same rows, keeps few of them in memory, and lets rows that are
-already bad through.
+already bad through. It may change rows in place.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfdml.data.inputs.input import BadRow, Row
+from tfdml.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tfdml.data.features import Schema
+    from tfdml.data.features import Feature, Schema
 
 Rows = Iterator[Row | BadRow]
 
@@ -24,10 +26,12 @@ class Stage(Protocol):
     Attributes:
         features: the features that it reads or changes, for finding out what can be fitted together.
         fitted: False while it needs a first pass.
+        keeps_rows: whether every row becomes one row, with the same key.
     """
 
     features: tuple[str, ...]
     fitted: bool
+    keeps_rows: bool
 
     def schema(self, schema: Schema) -> Schema:
         """The schema of what `apply` gives.
@@ -143,3 +147,31 @@ def map_rows(function: Callable[[Row], Row | BadRow], rows: Iterable[Row | BadRo
     """For stages that turn each row into one: rows that are already bad pass."""
     for row in rows:
         yield function(row) if isinstance(row, Row) else row
+
+
+def feature_of(schema: Schema, name: str, flag: str, kinds: Sequence[str]) -> Feature:
+    """The feature that a flag names.
+
+    Raises:
+        ConfigError: when there is none of that name, or it is of another kind.
+    """
+    if name not in schema:
+        near = difflib.get_close_matches(name, schema, n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"--{flag}: there is no feature {name!r}.{meant} There are {', '.join(schema)}."
+        )
+    feature = schema[name]
+    if feature.kind not in kinds:
+        raise ConfigError(
+            f"--{flag}: the feature {name!r} is of the kind {feature.kind}, and this is for "
+            f"{' and '.join(kinds)}."
+        )
+    return feature
+
+
+def bad(row: Row, name: str, reason: object) -> BadRow:
+    """The row, as one that a stage could not change."""
+    value = row.values.get(name)
+    content = value if isinstance(value, bytes) else repr(value).encode()
+    return BadRow(row.location, f"feature {name!r}: {reason}", content)
