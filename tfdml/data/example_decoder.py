@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -60,16 +61,17 @@ def _value(name: str, feature: Feature, stored: dict[str, Any]) -> Any:
         flat = _stored(name, stored, np.float32)
     if not shape and len(flat) == 1:
         return int(flat[0]) if feature.kind == "label" else feature.numpy_dtype.type(flat[0])
-    sizes = [-1 if size is None else size for size in shape]
-    known = int(np.prod([size for size in sizes if size >= 0], dtype=np.int64))
-    fits = (
-        (len(flat) % known == 0 if known else not len(flat)) if -1 in sizes else len(flat) == known
-    )
-    if not fits:
-        raise DataError(f"{name}: {len(flat)} values are stored, expected the shape {shape}.")
-    if -1 in sizes and not known:
-        sizes = [max(size, 0) for size in sizes]
-    return flat.astype(feature.numpy_dtype, copy=False).reshape(sizes)
+    return flat.reshape(_sizes(name, flat.size, shape)).astype(feature.numpy_dtype, copy=False)
+
+
+def _sizes(name: str, count: int, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    """`shape` with its unknown size, one at most, filled in so that it has `count` values."""
+    known = prod(size for size in shape if size is not None)
+    unknown = None in shape
+    missing = count // known if unknown and known else 0
+    if count != (known * missing if unknown else known):
+        raise DataError(f"{name}: {count} values are stored, expected the shape {shape}.")
+    return tuple(missing if size is None else size for size in shape)
 
 
 def _stored(name: str, stored: dict[str, Any], of: type) -> Any:
