@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import signal
 import threading
 import time
@@ -245,3 +246,66 @@ def test_bad_limits_and_places(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="file: the shard cache cannot be made here"):
         ShardCache(tmp_path / "file", 10)
+
+
+def _use_for_ever(directory, seed):
+    """Shards of random sizes, three at a time, fetched in pieces."""
+    rng = random.Random(seed)
+    cache = ShardCache(directory, _LIMIT)
+    entries = [_pieces_of(number) for number in range(12)]
+    with cache.user() as user:
+        while True:
+            chosen = rng.sample(entries, 3)
+            user.will_need(entry.key for entry in rng.sample(entries, 2))
+            cache.bring_ahead(rng.choice(entries))
+            with cache.use(chosen):
+                for entry in chosen:
+                    assert cache.path(entry).read_bytes() == _content(entry)
+
+
+_LIMIT = 6000
+
+
+def _content(entry: CacheEntry) -> bytes:
+    return entry.key.encode()[-1:] * entry.num_bytes
+
+
+def _pieces_of(number: int) -> CacheEntry:
+    def fetch(path):
+        with path.open("wb") as file:
+            for start in range(0, entry.num_bytes, 100):
+                file.write(_content(entry)[start : start + 100])
+                file.flush()
+                time.sleep(0.0002)
+
+    entry = CacheEntry(f"set-{chr(97 + number)}", 800 + 100 * number, fetch, f"s3://b/{number}")
+    return entry
+
+
+@pytest.mark.slow
+def test_processes_that_are_killed_at_any_moment(tmp_path):
+    rng = random.Random(0)
+    cache = ShardCache(tmp_path, _LIMIT)
+    entries = {entry.key: entry for entry in map(_pieces_of, range(12))}
+    children = [_child(_use_for_ever, tmp_path, seed) for seed in range(4)]
+    try:
+        for kill in range(40):
+            time.sleep(rng.random() * 0.2)
+            assert cache.used_bytes() <= _LIMIT
+            for name in names(cache):
+                if not name.endswith(".partial") and (pins := cache.pin([entries[name]])):
+                    with pins:
+                        assert cache.path(entries[name]).read_bytes() == _content(entries[name])
+            victim = rng.randrange(4)
+            assert children[victim].is_alive(), "none fails by itself"
+            os.kill(children[victim].pid, signal.SIGKILL)
+            children[victim].join(30)
+            children[victim] = _child(_use_for_ever, tmp_path, 10 + kill)
+    finally:
+        for child in children:
+            child.kill()
+            child.join(30)
+    for entry in entries.values():
+        with cache.use([entry]):
+            assert cache.path(entry).read_bytes() == _content(entry)
+    assert not any(name.endswith(".partial") for name in names(cache))
