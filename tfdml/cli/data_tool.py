@@ -69,10 +69,11 @@ def help_text(doc: str) -> str:
     for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
         values = getattr(flag.parser, "enum_values", None)
         value = "|".join(values) if values else flag.flag_type().split()[-1].upper()
+        about = (flag.help or "").removeprefix(f"<{'|'.join(values or ())}>: ")  # absl's addition
         default = "" if flag.default in (None, False, [], "") else f" (default: {flag.default})"
         lines.append(f"  --[no]{flag.name}" if flag.boolean else f"  --{flag.name}={value}")
         lines += textwrap.wrap(
-            (flag.help or "") + default,
+            about + default,
             width,
             initial_indent=" " * 8,
             subsequent_indent=" " * 8,

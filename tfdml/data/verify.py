@@ -101,7 +101,7 @@ def plan_verify(
         findings += _too_much(directory)
     findings += _side_files(directory)
     if directory.manifest:
-        findings += _sums(directory.manifest)
+        findings += _sums(directory.manifest, directory.files)
     else:
         findings += _incomplete(directory, split)
     total = sum(directory.storage.size(task.file) for task in tasks)
@@ -196,9 +196,11 @@ def _comparable(name: str, content: bytes) -> object:
     return json.loads(content) if name.endswith(".json") else content
 
 
-def _sums(manifest: DatasetManifest) -> list[Finding]:
-    """What the manifest says in two places."""
+def _sums(manifest: DatasetManifest, files: frozenset[str]) -> list[Finding]:
+    """What the manifest says in two places, or of other files."""
     findings = []
+    if manifest.skipped_list and manifest.skipped_list not in files:
+        findings.append(Finding(manifest.skipped_list, "is missing, the list of skipped rows"))
     for split, histogram in manifest.label_histogram.items():
         for name, counts in histogram.items():
             total, records = sum(counts.values()), manifest.num_records(split)
