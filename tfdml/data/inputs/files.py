@@ -40,6 +40,7 @@ def find_files(
     if not patterns or not all(patterns):
         raise ConfigError(f"--input is missing; it looks like --input='{example}'.")
     found: dict[str, tuple[int, str]] = {}
+    bases = []
     for pattern in patterns:
         if is_remote(pattern):
             if not remote:
@@ -47,14 +48,15 @@ def find_files(
                     f"--input={pattern}: this format reads local files only. "
                     "Copy the files to this machine first."
                 )
-            matches = _remote(pattern, suffixes)
+            base, matches = _remote(pattern, suffixes)
         else:
             pattern = str(Path(pattern.removeprefix("file://")).expanduser())
-            matches = _local(pattern, suffixes)
+            base, matches = _local(pattern, suffixes)
         if not matches:
             raise DataError(_nothing(pattern, suffixes, example))
         found.update(matches)
-    base = _common([fixed_part(pattern) for pattern in patterns])
+        bases.append(base)
+    base = _common(bases)
     return tuple(InputFile(path, relative_to(path, base), *found[path]) for path in sorted(found))
 
 
@@ -97,13 +99,11 @@ def _of_files(
 
 
 def fixed_part(pattern: str) -> str:
-    """The directory before the first part with a wildcard: `images` of `images/*/*.jpg`."""
+    """The directory before the first part with a wildcard, or of a file: `images` of `images/*/*.jpg`."""
     parts = pattern.split("/")
     for number, part in enumerate(parts):
         if _MAGIC.search(part):
             return "/".join(parts[:number])
-    if not is_remote(pattern) and os.path.isdir(pattern):
-        return pattern.rstrip("/")
     return "/".join(parts[:-1])
 
 
@@ -120,8 +120,11 @@ def _common(directories: list[str]) -> str:
     return "/".join(shared)
 
 
-def _local(pattern: str, suffixes: Sequence[str]) -> dict[str, tuple[int, str]]:
+def _local(pattern: str, suffixes: Sequence[str]) -> tuple[str, dict[str, tuple[int, str]]]:
+    """The directory that keys are relative to, and path -> size and version of what matches."""
+    base = fixed_part(pattern)
     if os.path.isdir(pattern):
+        base = pattern.rstrip("/")
         names = list(_below(pattern, suffixes))
     elif os.path.exists(pattern):  # a name with brackets is a name first
         names = [pattern]
@@ -132,7 +135,7 @@ def _local(pattern: str, suffixes: Sequence[str]) -> dict[str, tuple[int, str]]:
         status = os.stat(name) if os.path.exists(name) else None
         if status is not None and os.path.isfile(name):
             found[name] = (status.st_size, str(status.st_mtime_ns))
-    return found
+    return base, found
 
 
 def _below(directory: str, suffixes: Sequence[str]) -> Iterator[str]:
@@ -150,17 +153,18 @@ def _below(directory: str, suffixes: Sequence[str]) -> Iterator[str]:
                 yield os.path.join(parent, name)
 
 
-def _remote(pattern: str, suffixes: Sequence[str]) -> dict[str, tuple[int, str]]:
+def _remote(pattern: str, suffixes: Sequence[str]) -> tuple[str, dict[str, tuple[int, str]]]:
+    """As `_local`, behind a URL; what is no file may be a directory."""
     base = fixed_part(pattern)
     rest = relative_to(pattern, base)
     storage = storage_for(base)
     if rest and not _MAGIC.search(rest):
         if storage.exists(rest):
-            return {pattern: (storage.size(rest), storage.version(rest))}
+            return base, {pattern: (storage.size(rest), storage.version(rest))}
         base, storage = pattern.rstrip("/"), storage_for(pattern.rstrip("/"))
         rest = ""
     matches = re.compile(_as_regex(rest)) if rest else None
-    return {
+    return base, {
         f"{base}/{name}": facts
         for name, facts in _listing(storage).items()
         if (matches.fullmatch(name) if matches else _has_suffix(name, suffixes))
