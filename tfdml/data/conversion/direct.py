@@ -15,7 +15,6 @@ from tfdml.data.conversion.bad_rows import BadRows
 from tfdml.data.conversion.records import Reading, Recipe, Tally
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.shard_file import ShardFile
-from tfdml.data.conversion.splits import TRAIN
 from tfdml.data.dataset_manifest import Shard
 from tfdml.data.inputs.input import BadRow, Fragment, Row
 from tfdml.data.record_file import frame
@@ -54,8 +53,7 @@ def rows_known(request: Conversion, fragments: Sequence[Fragment]) -> list[int] 
     left out, because then the shards would differ in size.
     """
     count = getattr(request.input, "fragment_rows", None)
-    own: dict[str, int] = getattr(request.input, "split_bytes", dict)()
-    one_split = len(request.splits.fractions) == 1 if request.splits else not own
+    one_split = len(request.split_parts()) == 1
     same_rows = all(getattr(stage, "keeps_rows", True) for stage in request.stages)
     if request.shuffle or count is None or not one_split or not same_rows:
         return None
@@ -65,7 +63,7 @@ def rows_known(request: Conversion, fragments: Sequence[Fragment]) -> list[int] 
 def direct_tasks(
     request: Conversion, fragments: Sequence[Fragment], counts: Sequence[int], num_shards: int
 ) -> list[DirectTask]:
-    split = next(iter(request.splits.fractions)) if request.splits else TRAIN
+    (split,) = request.split_parts()
     starts = list(accumulate(counts, initial=0))
     tasks = []
     for shard in range(num_shards):

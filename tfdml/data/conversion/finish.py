@@ -31,21 +31,23 @@ def finish(
 ) -> DatasetManifest:
     """Write everything that is not a shard; the data set is whole when this returns."""
     stages = [stage.describe() for stage in recipe.stages]
+    statistics = _statistics(request, tally, shards)
+    inherited = request.inherited
     manifest = DatasetManifest(
         name=request.name,
-        schema=_known_shapes(recipe.schema, tally.statistics),
+        schema=_known_shapes(recipe.schema, statistics),
         splits={split: tuple(of_split) for split, of_split in shards.items()},
         compression=request.compression,
-        label_histogram={s: dict(tally.statistics[s].histogram) for s in shards},
-        statistics={s: dict(tally.statistics[s].measures) for s in shards},
+        label_histogram={split: dict(each.histogram) for split, each in statistics.items()},
+        statistics={split: dict(each.measures) for split, each in statistics.items()},
         flags=request.settings()
         | ({"stages": json.dumps(stages, ensure_ascii=False)} if stages else {}),
         input_digest=input_digest(request.input.files, versions=False),
         skipped=tally.errors,
         skipped_list=ERRORS_FILE if tally.errors else "",
-        licence=request.licence,
-        source=request.source,
-        description=request.description,
+        licence=request.licence or (inherited.licence if inherited else ""),
+        source=request.source or (inherited.source if inherited else ""),
+        description=request.description or (inherited.description if inherited else ""),
     )
     if tally.errors:
         _write_errors(fragments, state, storage)
@@ -56,6 +58,21 @@ def finish(
         storage.write_bytes(name, content)
     storage.write_bytes(FILE_NAME, manifest.to_bytes())
     return manifest
+
+
+def _statistics(
+    request: Conversion, tally: Tally, shards: Mapping[str, Sequence[Shard]]
+) -> dict[str, SplitStatistics]:
+    """Of each split: what was collected, or what is known of records that were passed on as they were."""
+    known = {}
+    for split, of_split in shards.items():
+        known[split] = tally.statistics.get(split, SplitStatistics())
+        before, records = request.inherited, sum(shard.records for shard in of_split)
+        if before and split in before.splits and before.num_records(split) == records:
+            known[split] = SplitStatistics(
+                records, before.statistics.get(split, {}), before.label_histogram.get(split, {})
+            )
+    return known
 
 
 def _write_errors(fragments: Iterable[int], state: State, storage: Storage) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from tfdml.data.conversion.direct import rows_known
 from tfdml.data.conversion.records import Reading, Recipe
 from tfdml.data.conversion.request import Conversion
-from tfdml.data.conversion.splits import TRAIN, SplitBounds
+from tfdml.data.conversion.splits import SplitBounds
 from tfdml.data.example import Encoder
 from tfdml.data.features import Schema, label_feature
 from tfdml.data.inputs.input import BadRow, Fragment, Row
@@ -77,23 +77,19 @@ def make_layout(
     reading = Reading(request.input, bounds, keep_own=request.splits is None)
     estimate = estimate_output(reading, fragments, stages, schema)
     splits = {
-        split: _split_layout(request, math.ceil(estimate.bytes * part))
-        for split, part in split_parts(request).items()
+        split: split_layout(request, math.ceil(estimate.bytes * part))
+        for split, part in request.split_parts().items()
     }
     recipe = Recipe(stages, schema, label_feature(schema) or "", tuple(splits))
     return Layout(recipe, bounds, splits, estimate, rows_known(request, fragments))
 
 
-def split_parts(request: Conversion) -> dict[str, float]:
-    """Split -> its part of the data: as asked for, or as the input has them."""
-    if request.splits is not None:
-        return dict(request.splits.fractions)
-    own: dict[str, int] = getattr(request.input, "split_bytes", dict)()
-    total = sum(own.values())
-    return {split: size / total for split, size in own.items()} if total else {TRAIN: 1.0}
+def split_layout(request: Conversion, num_bytes: int) -> SplitLayout:
+    """For a split of about so many bytes of records.
 
-
-def _split_layout(request: Conversion, num_bytes: int) -> SplitLayout:
+    Raises:
+        DataError: for shards so small that there would be too many.
+    """
     if request.num_shards is not None:
         num_shards = request.num_shards
     elif request.shard_bytes is not None:
@@ -167,10 +163,13 @@ class _Sampled:
             yield row
 
     def fragment_rows(self) -> float:
-        """Counted; where rows are images, which take long to read, told by the bytes of the first ones."""
-        has_images = any(f.kind == "image" for f in self._reading.input.schema.values())
+        """Known or counted; where rows are images, which take long to read, told by the bytes of the first ones."""
         if self.rows < _SAMPLE_ROWS:
             return self.rows
+        known = getattr(self._reading.input, "fragment_rows", None)
+        if known is not None:
+            return known(self._fragment)
+        has_images = any(f.kind == "image" for f in self._reading.input.schema.values())
         if has_images:
             return max(self.rows, self._fragment.size_bytes / (self._value_bytes / self.rows or 1))
         return self.rows + sum(1 for _ in self._source)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdml.data.conversion.layout import split_parts
 from tfdml.data.conversion.records import Reading
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.splits import TRAIN, SplitBounds, hashes_by_class
@@ -54,7 +53,7 @@ def run_passes(
     """
     bounds = SplitBounds((TRAIN,), ())
     number = 0
-    only = TRAIN if TRAIN in split_parts(request) else ""
+    only = TRAIN if TRAIN in request.split_parts() else ""
 
     def one_pass(
         what: str, function: Callable[..., None], stages: tuple[Stage, ...]

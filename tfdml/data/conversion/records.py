@@ -93,7 +93,7 @@ class Recipe:
             RowError: for a row that cannot be used, where that is an error.
         """
         encode, label, as_it_is = Encoder(self.schema), self.label, not self.stages
-        statistics = {split: RowStatistics(self.schema) for split in self.splits}
+        statistics: dict[str, RowStatistics | None] = dict.fromkeys(self.splits)
         for row in apply_stages(self.stages, _counted(rows, tally, report), tally.counts):
             if isinstance(row, BadRow):
                 bad.add(row)
@@ -111,10 +111,17 @@ class Recipe:
                     bad.add(BadRow(row.location or row.key, str(error).rstrip(".")))
                     continue
             if values:
-                statistics[split].add(values)
+                collected = statistics[split]
+                if collected is None:
+                    # Records that are passed on as they are come with few of their values.
+                    known = {name: each for name, each in self.schema.items() if name in values}
+                    collected = statistics[split] = RowStatistics(known)
+                collected.add(values)
             yield split, record, values[label] if label else 0
         tally.errors = len(bad)
-        tally.statistics = {split: collected.finish() for split, collected in statistics.items()}
+        tally.statistics = {
+            split: collected.finish() for split, collected in statistics.items() if collected
+        }
 
 
 def _counted(rows: Iterable[Row | BadRow], tally: Tally, report: Report) -> Iterator[Row | BadRow]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tfdml.data.conversion.splits import Splits
+from tfdml.data.conversion.splits import TRAIN, Splits
+from tfdml.data.dataset_manifest import DatasetManifest
 from tfdml.data.inputs.input import Input, InputFile
 from tfdml.data.record_file import check_compression
 from tfdml.data.shards import check_names
@@ -41,6 +42,8 @@ class Conversion:
         on_error: what happens to rows that cannot be used.
         max_error_fraction: the part of all rows that may be skipped.
         temp_dir: for the intermediate copy of the data; None is inside of `output_dir`.
+        inherited: the manifest of the data set that this one is made of record by record, whose statistics and
+            texts it keeps.
         flags: what else the input and the stages were made from, for the manifest, and for telling
             whether an unfinished conversion is the same one.
         licence, source, description: free text for the manifest.
@@ -60,6 +63,7 @@ class Conversion:
     on_error: OnError = "fail"
     max_error_fraction: float = 0.05
     temp_dir: Path | None = None
+    inherited: DatasetManifest | None = None
     flags: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
@@ -99,6 +103,16 @@ class Conversion:
     def group_bytes(self) -> int:
         """How many bytes of records are in memory at a time, in one process."""
         return max(self.memory_bytes // _MEMORY_OVER_GROUP, _SMALLEST_GROUP)
+
+    def split_parts(self) -> dict[str, float]:
+        """Split -> its part of the data: as asked for, or as the input has them."""
+        if self.splits is not None:
+            return dict(self.splits.fractions)
+        own: dict[str, int] = getattr(self.input, "split_bytes", dict)()
+        if self.inherited:  # in the order that they had
+            own = {split: own[split] for split in self.inherited.splits if split in own} | own
+        total = sum(own.values())
+        return {split: size / total for split, size in own.items()} if total else {TRAIN: 1.0}
 
     def settings(self) -> dict[str, str]:
         """What the bytes depend on beside the input files, as text."""

@@ -30,6 +30,8 @@ from tfdml.errors import DataError
 
 # Resident memory of a process beside the records that it holds, and how often it holds a group.
 _PROCESS_BYTES = 100 << 20
+# Less input than this is converted sooner than other processes have started.
+_WORTH_PROCESSES_BYTES = 4 << 20
 _GROUPS_HELD = 2
 
 
@@ -98,8 +100,10 @@ def convert(
 
 
 def allowed_processes(request: Conversion, num_processes: int | None) -> int:
-    """How many processes `memory_bytes` has room for, and at most `num_processes`."""
-    wanted = num_processes or len(os.sched_getaffinity(0))
+    """How many processes `memory_bytes` has room for, and at most `num_processes`; None takes as many as pay."""
+    input_bytes = sum(fragment.size_bytes for fragment in request_fragments(request))
+    small = input_bytes < _WORTH_PROCESSES_BYTES
+    wanted = num_processes or (1 if small else len(os.sched_getaffinity(0)))
     each = _PROCESS_BYTES + _GROUPS_HELD * request.group_bytes
     return max(1, min(wanted, request.memory_bytes // each))
 
