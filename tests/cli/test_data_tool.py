@@ -26,6 +26,7 @@ from absl import flags
 from tfdml.cli.data_tool import run_tool
 from tfdml.errors import DataError
 SIZE = flags.DEFINE_integer("some_size", 7, "How large, " + "which is explained at some length " * 5)
+flags.DEFINE_multi_string("each", [], "Each of them.")
 MODE = flags.DEFINE_enum("mode", None, ["fast", "slow"], "How.")
 def main(words):
     if MODE.value == "fast":
@@ -68,6 +69,7 @@ def test_help(tool):
     assert "  --some_size=INT\n        How large, which" in out
     assert "(default: 7)" in out
     assert "  --mode=fast|slow\n        How.\n" in out
+    assert "  --each=STRING\n        Each of them. Repeatable.\n" in out
     assert max(map(len, out.splitlines())) <= 100
 
 
@@ -76,6 +78,9 @@ def test_output_that_nobody_reads_on_is_no_error(tmp_path):
     command = f"{sys.executable} {tmp_path}/tool.py --some_size=100000 | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+    command = f"{sys.executable} {tmp_path}/tool.py --help | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("name", TOOLS)

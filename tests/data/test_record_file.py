@@ -64,7 +64,11 @@ def test_the_same_records_give_the_same_file(tmp_path, compression):
     with (tmp_path / "b").open("wb") as file:
         writer = RecordWriter(file, compression)
         writer.write_framed(frame(RECORDS[0]))
-        writer.write_many(map(frame, RECORDS[1:]))
+        writer.write_many(map(frame, RECORDS[1:2]))
+        framed = [frame(record) for record in RECORDS[2:]]
+        writer.write_block(memoryview(b"".join(framed)), [len(each) for each in framed])
+        with pytest.raises(ValueError, match="3 bytes of records with 2"):
+            writer.write_block(b"abc", [2])
         writer.finish()
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 

@@ -11,6 +11,7 @@ A data tool is a script `data_tools/NAME.py` with absl flags, that ends in
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -24,6 +25,7 @@ from tfdml.cli.recipes import BUNDLED
 from tfdml.config.flags import parse_words
 from tfdml.errors import ConfigError, exit_on_user_error
 
+_ABSL_REPEAT = re.compile(r";\s+repeat this option to specify a list of values")
 _INTERRUPTED = 130  # As a shell counts: 128 + SIGINT.
 
 
@@ -32,10 +34,10 @@ def run_tool(main: Callable[[list[str]], int | None], doc: str | None) -> NoRetu
 
     --help prints `doc` and the flags; a user's mistake is one line on standard error and status 2.
     """
-    if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
-        print(help_text(doc or ""))
-        sys.exit(0)
     try:
+        if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
+            print(help_text(doc or ""), flush=True)
+            sys.exit(0)
         with exit_on_user_error():
             sys.exit(main(parse_words(sys.argv)[1:]) or 0)
     except KeyboardInterrupt:
@@ -69,7 +71,8 @@ def help_text(doc: str) -> str:
     for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
         values = getattr(flag.parser, "enum_values", None)
         value = "|".join(values) if values else flag.flag_type().split()[-1].upper()
-        about = (flag.help or "").removeprefix(f"<{'|'.join(values or ())}>: ")  # absl's addition
+        about = (flag.help or "").removeprefix(f"<{'|'.join(values or ())}>: ")
+        about = _ABSL_REPEAT.sub(" Repeatable.", about)
         default = "" if flag.default in (None, False, [], "") else f" (default: {flag.default})"
         lines.append(f"  --[no]{flag.name}" if flag.boolean else f"  --{flag.name}={value}")
         lines += textwrap.wrap(

@@ -11,7 +11,7 @@ import io
 import mmap
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import IO, Any
@@ -107,8 +107,14 @@ class RecordWriter:
     def write_many(self, framed: Iterable[bytes | memoryview]) -> None:
         """Write framed records with one call of the file: many small records cost less so."""
         pieces = list(framed)
-        self._out.write(b"".join(pieces))
-        self.lengths.extend(map(len, pieces))
+        self.write_block(b"".join(pieces), list(map(len, pieces)))
+
+    def write_block(self, framed: bytes | memoryview, lengths: Sequence[int]) -> None:
+        """Write framed records that are one after the other already; `lengths` are theirs, framed."""
+        if sum(lengths) != len(framed):
+            raise ValueError(f"{len(framed)} bytes of records with {sum(lengths)} bytes in all.")
+        self._out.write(framed)
+        self.lengths.extend(lengths)
 
     def finish(self) -> None:
         """End the compressed stream; the file itself stays open. To be called once."""
