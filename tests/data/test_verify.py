@@ -60,7 +60,11 @@ def flip(path, place: int) -> None:
 def test_a_flipped_byte_is_found_wherever_it_is(directory):
     good = (directory / SHARD).read_bytes()
     offsets = scan(directory / SHARD).tolist()
-    for place in [*range(offsets[3], offsets[4]), len(good) - 1]:
+    for place in [
+        *range(offsets[3], offsets[3] + 20),
+        *range(offsets[3] + 20, offsets[4], 13),
+        len(good) - 1,
+    ]:
         flip(directory / SHARD, place)
         record = 3 if place < offsets[4] else 9
         found = findings(directory)
