@@ -15,6 +15,8 @@ def opened(format: str, *patterns, **options) -> Input:
 def read(source: Input) -> tuple[list[Row], list[BadRow]]:
     fragments = list(source.fragments())
     assert [fragment.number for fragment in fragments] == list(range(len(fragments)))
+    if fragments:
+        list(source.rows(fragments[0]))  # may leave nothing behind that cannot be pickled
     elsewhere = pickle.loads(pickle.dumps(source))
     fragment_rows = getattr(source, "fragment_rows", None)
     for fragment in fragments if fragment_rows else ():

@@ -16,6 +16,7 @@ from tfdml.errors import DataError
 _LABELS = ("label", "image/class/label")
 _IMAGE_STARTS = (b"\x89PNG\r\n", b"\xff\xd8\xff")
 
+Convert = Callable[[Any], Any]
 Stored = dict[str, Any]  # name -> list of bytes, float32 [n] or int64 [n]
 
 
@@ -82,7 +83,7 @@ def _feature(
     return Feature("tensor", dtype, shape)
 
 
-def converter(feature: Feature) -> Callable[[Any], Any]:
+def converter(feature: Feature) -> Convert:
     """From what is stored to the value of a feature; ValueError says why not."""
     convert = from_python(feature) if feature.kind != "image" else bytes
 

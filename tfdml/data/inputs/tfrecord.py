@@ -18,7 +18,7 @@ from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.files import find_files
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
 from tfdml.data.inputs.options import InputOptions
-from tfdml.data.inputs.stored_features import converter
+from tfdml.data.inputs.stored_features import Convert, converter
 from tfdml.data.inputs.stored_schema import stored_schema
 from tfdml.data.inputs.tfds_leaves import check_flat
 from tfdml.data.record_file import (
@@ -118,7 +118,7 @@ class TfRecord:
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
         (file,) = fragment.items
         split = self._splits[file.path]
-        self._converters = {name: converter(feature) for name, feature in self._stored.items()}
+        converters = {name: converter(feature) for name, feature in self._stored.items()}
         labels = self._labels(file)
         if not file.size:
             yield BadRow(file.path, "the file is empty")
@@ -135,7 +135,7 @@ class TfRecord:
                     }
                     yield Row(key, values, location, split, record)
                     continue
-                values = self._values(record)
+                values = self._values(record, converters)
                 if self._key:
                     key = _key_of(decode(record).get(self._key))
             except (DataError, ValueError) as error:
@@ -143,13 +143,13 @@ class TfRecord:
                 continue
             yield Row(key, values, location, split, record if self._is_unchanged else None)
 
-    def _values(self, record: bytes) -> dict[str, Any]:
+    def _values(self, record: bytes, converters: dict[str, Convert]) -> dict[str, Any]:
         if self._is_known:
             values = decode(record, self._stored)
             return {self._names[name]: value for name, value in values.items()}
         stored = decode(record)
         values = {}
-        for name, convert in self._converters.items():
+        for name, convert in converters.items():
             try:
                 if name not in stored and self._stored[name].shape != (None,):
                     raise ValueError("the record lacks it")
