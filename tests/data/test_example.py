@@ -172,6 +172,18 @@ def test_features_that_are_missing_or_too_many():
             decode(record)
 
 
+@pytest.mark.parametrize("shape", [(-1, -6), (6,), (1, 2, 3), (2, 4)])
+def test_a_stored_shape_that_cannot_be(shape):
+    stored = {
+        "x/shape": Feature("tensor", "int64", (None,)),
+        "x/value": Feature("tensor", "float32", (6,), (), "bytes"),
+    }
+    values = {"x/shape": np.array(shape), "x/value": np.zeros(6, np.float32)}
+    record = encode(values, stored)
+    with pytest.raises(DataError, match="^x: "):
+        decode(record, {"x": Feature("tensor", "float32", (None, None))})
+
+
 def test_no_tensorflow_is_needed():
     code = (
         "import sys, tfdml.data.example, tfdml.data.index, tfdml.data.dataset_manifest, ml_dtypes;"

@@ -172,7 +172,8 @@ class DatasetManifest:
             schema=make_schema(features),
             splits={
                 split: tuple(
-                    Shard(s["file"], s["records"], s["bytes"], int(s["crc32c"], 16)) for s in shards
+                    Shard(str(s["file"]), int(s["records"]), int(s["bytes"]), int(s["crc32c"], 16))
+                    for s in shards
                 )
                 for split, shards in values["splits"].items()
             },
@@ -194,7 +195,7 @@ class DatasetManifest:
             tool_version=values["tool_version"],
             flags=values["flags"],
             input_digest=values["input_digest"],
-            skipped=values["skipped"],
+            skipped=int(values["skipped"]),
             skipped_list=values["skipped_list"],
             licence=values["licence"],
             source=values["source"],

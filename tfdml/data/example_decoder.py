@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdml.data.features import INTEGERS, Feature, Schema
+from tfdml.data.features import INTEGERS, Feature, Schema, Shape
 from tfdml.data.varint import read_varint, read_varints
 from tfdml.errors import DataError
 
@@ -37,10 +37,12 @@ def decode(record: bytes, schema: Schema | None = None) -> dict[str, Any]:
 
 
 def _value(name: str, feature: Feature, stored: dict[str, Any]) -> Any:
-    shape: tuple[int | None, ...] = feature.shape
+    shape: Shape = feature.shape
     wire_name = name
     if feature.has_dynamic_shape:
         shape = tuple(_stored(f"{name}/shape", stored, np.int64).tolist())
+        if not _is_shape_of(shape, feature.shape):
+            raise DataError(f"{name}: the stored shape is {shape}, expected {feature.shape}.")
         wire_name = f"{name}/value"
     if feature.kind in ("image", "text") or feature.encoding == "bytes":
         texts = _stored(wire_name, stored, list)
@@ -64,7 +66,14 @@ def _value(name: str, feature: Feature, stored: dict[str, Any]) -> Any:
     return flat.reshape(_sizes(name, flat.size, shape)).astype(feature.numpy_dtype, copy=False)
 
 
-def _sizes(name: str, count: int, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+def _is_shape_of(shape: tuple[int, ...], expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(
+        size >= 0 and (known is None or size == known)
+        for size, known in zip(shape, expected, strict=True)
+    )
+
+
+def _sizes(name: str, count: int, shape: Shape) -> tuple[int, ...]:
     """`shape` with its unknown size, one at most, filled in so that it has `count` values."""
     known = prod(size for size in shape if size is not None)
     unknown = None in shape
