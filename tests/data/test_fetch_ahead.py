@@ -24,6 +24,18 @@ class TwoAtATime:
         return range(step, step + 1)
 
 
+@pytest.fixture(autouse=True)
+def _late_is_the_next_batch(monkeypatch):
+    monkeypatch.setattr(fetch_ahead, "_LATE_CALLS", 1)
+
+
+def move(ahead, epoch, step):
+    """Read the first batches of a window."""
+    for _ in range(2):
+        with ahead.at(epoch, step):
+            pass
+
+
 def entries_of(fetched, num_bytes=100, gate=None):
     def fetch(number, path):
         if gate is not None:
@@ -70,8 +82,8 @@ def test_what_comes_next_is_fetched_while_a_window_is_read(tmp_path):
     with ahead.at(0, 0):
         wait_until(lambda: keys_of(cache) == ["s0", "s1", "s2", "s3"])
     assert fetched == [0, 1, 2, 3]
-    with ahead.at(0, 1):
-        wait_until(lambda: keys_of(cache) == ["s2", "s3", "s4", "s5"])
+    move(ahead, 0, 1)
+    wait_until(lambda: keys_of(cache) == ["s2", "s3", "s4", "s5"])
     assert fetched == [0, 1, 2, 3, 4, 5]
     with ahead.at(0, 2), ahead.at(1, 0):
         wait_until(lambda: ahead._alive == 0)
@@ -90,6 +102,20 @@ def test_the_earliest_batch_being_read_counts(tmp_path):
     ahead.close()
 
 
+def test_the_window_that_was_just_left_stays_for_a_while(tmp_path):
+    cache, fetched = ShardCache(tmp_path, 500), []
+    ahead = FetchAhead(cache, entries_of(fetched), TwoAtATime(), num_threads=1)
+    with ahead.at(0, 0):
+        wait_until(lambda: len(keys_of(cache)) == 5)
+    with ahead.at(0, 1):
+        wait_until(lambda: ahead._alive == 0)
+        assert fetched == [0, 1, 2, 3, 4] and len(keys_of(cache)) == 5
+    with ahead.at(0, 1):
+        wait_until(lambda: "s5" in keys_of(cache))
+    assert "s0" not in keys_of(cache)
+    ahead.close()
+
+
 def test_two_readers_at_different_places_do_not_evict_each_other(tmp_path):
     cache, fetched = ShardCache(tmp_path, 500), []
     behind = FetchAhead(cache, entries_of(fetched), TwoAtATime(), num_threads=2)
@@ -100,10 +126,8 @@ def test_two_readers_at_different_places_do_not_evict_each_other(tmp_path):
             time.sleep(0.3)
             assert sorted(fetched) == [0, 1, 2, 3, 4]
             assert keys_of(cache) == ["s0", "s1", "s2", "s3", "s4"]
-            with behind.at(0, 1):
-                pass
-    with behind.at(0, 1):
-        wait_until(lambda: "s5" in keys_of(cache))
+    move(behind, 0, 1)
+    wait_until(lambda: "s5" in keys_of(cache))
     assert sorted(fetched) == [0, 1, 2, 3, 4, 5], "each once"
     behind.close()
     before.close()

@@ -2,7 +2,7 @@
 
 Which shards come next is a pure function of the position in the data, so nothing is guessed: from the window
 that is being read on, as many as the cache may hold are wanted, and what is wanted is not removed for what
-comes later. Threads live only while something wanted is missing.
+comes later, nor is the window that was just left, for a while. Threads live only while something wanted is missing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from tfdml.errors import TfdmlError
 
 _log = logging.getLogger("tfdml")
 _LOOK_AGAIN_SECONDS = 0.2
+# Batches are read at once, and one of the window before may come after the first of the next.
+_LATE_CALLS = max(8, os.cpu_count() or 1)
 _GIVE_UP_SECONDS = 60.0  # without progress; the next window starts again
 
 
@@ -88,6 +91,8 @@ class FetchAhead:
         self._lock = threading.Lock()
         self._reading: list[tuple[int, int]] = []
         self._window: tuple[int, int] | None = None
+        self._left: list[CacheEntry] = []
+        self._calls = 0  # since the window was entered
         self._wanted: list[CacheEntry] = []
         self._busy: set[str] = set()
         self._alive = 0
@@ -115,14 +120,30 @@ class FetchAhead:
 
     def _move(self, epoch: int, step: int) -> None:
         window = (epoch, self._order.windows_of(epoch, step).start)
-        if window == self._window:
+        self._calls += 1
+        if window != self._window:
+            self._left = self._entries_of(self._window)
+            self._window, self._calls = window, 0
+        elif self._left and self._calls == _LATE_CALLS:
+            self._left = []
+        else:
             return
-        self._window = window
-        self._wanted = as_many_as_fit(self._order, *window, self._entries, self._cache.limit_bytes)
-        self._announce(entry.key for entry in self._wanted)
+        limit = self._cache.limit_bytes
+        here = sum(entry.num_bytes for entry in self._entries_of(window))
+        left = sum(entry.num_bytes for entry in self._left)
+        if here + left > limit:
+            self._left, left = [], 0
+        self._wanted = as_many_as_fit(self._order, *window, self._entries, limit - left)
+        self._announce(entry.key for entry in (*self._wanted, *self._left))
         while self._alive < min(self._num_threads, len(self._wanted)):
             self._alive += 1
             threading.Thread(target=self._work, daemon=True, name="tfdml-fetch").start()
+
+    def _entries_of(self, window: tuple[int, int] | None) -> list[CacheEntry]:
+        if window is None:
+            return []
+        epoch, number = window
+        return [self._entries[shard] for shard in self._order.windows(epoch)[number]]
 
     def _work(self) -> None:
         try:
