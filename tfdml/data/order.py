@@ -78,6 +78,8 @@ class AnyOrder(Protocol):
     def seed(self) -> int: ...
     @property
     def steps_per_epoch(self) -> int: ...
+    @property
+    def records_per_epoch(self) -> int: ...
     def rows(self, step: int) -> int: ...
     def draw(self, epoch: int, step: int) -> Draw: ...
     def record_ids(self, epoch: int, step: int) -> np.ndarray: ...
@@ -133,6 +135,11 @@ class Order:
     def steps_per_epoch(self) -> int:
         whole, rest = divmod(self.num_records, self.global_batch_size)
         return whole + (rest > 0 and self.remainder == "keep")
+
+    @property
+    def records_per_epoch(self) -> int:
+        """Records that an epoch draws; fewer than there are with remainder="drop"."""
+        return min(self.num_records, self.steps_per_epoch * self.global_batch_size)
 
     def rows(self, step: int) -> int:
         """Records in the global batch of step `step` of an epoch."""

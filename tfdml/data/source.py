@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import tensorflow as tf
 
 from tfdml.checkpoint import Position
+from tfdml.data import example_cache, pipeline
 from tfdml.data.order import AnyOrder, Slice
 from tfdml.data.records import RecordSet
+from tfdml.errors import ConfigError
 
 
 class Pair(Protocol):
@@ -42,6 +45,9 @@ class Source:
         ragged: examples differ in shape, and a batch holds RaggedTensors.
         batching: batch -> batch, e.g. padding or packing.
         cache: where decoded examples are kept: None, "memory", or a local directory.
+
+    Raises:
+        ConfigError: the order is of another number of records.
     """
 
     records: RecordSet
@@ -54,10 +60,28 @@ class Source:
     batching: Callable[[Any], Any] | None = None
     cache: Literal["memory"] | str | None = None
 
+    def __post_init__(self) -> None:
+        if self.order.num_records != self.records.num_records:
+            raise ConfigError(
+                f"the order is of {self.order.num_records} records, and there are {self.records.num_records}. "
+                "Make it with num_records=records.num_records."
+            )
+
     @property
+    def steps_per_epoch(self) -> int:
+        return self.order.steps_per_epoch
+
+    @functools.cached_property
     def element_spec(self) -> Any:
         """Of batches, with an unknown number of rows."""
-        raise NotImplementedError
+        spec, _, _ = self.slices(Position(0, 0, 0), Slice()).element_spec
+        return tf.nest.map_structure(_any_rows, spec)
+
+    def map_batches(self, function: Callable[[Any], Any]) -> Source:
+        """The same source, with `function` (batch -> batch) applied to every batch."""
+        before = self.batching
+        both = function if before is None else lambda batch: function(before(batch))
+        return replace(self, batching=both)
 
     def dataset(self, start: Position, part: Slice) -> tf.data.Dataset:
         """An endless data set of the slice's batches from step `start` on.
@@ -65,4 +89,23 @@ class Source:
         A batch has `part.rows(order.rows(step))` rows; where that is none, it has one, the first of the global
         batch, which the caller must not count.
         """
-        raise NotImplementedError
+        return self.slices(start, part).map(lambda batch, rows, global_rows: batch)
+
+    def slices(self, start: Position, part: Slice) -> tf.data.Dataset:
+        """As `dataset`, of (batch, rows, global_rows): how many rows count, and those of the global batch, int32."""
+        return pipeline.slices(self, self._look_up, start, part)
+
+    @functools.cached_property
+    def _look_up(self) -> Callable[[tf.Tensor], Any] | None:
+        """Finds decoded examples in the cache."""
+        if self.cache is None:
+            return None
+        return example_cache.filled(self.cache, self.records, self.parse, self.decode)
+
+
+def _any_rows(spec: Any) -> Any:
+    if isinstance(spec, tf.RaggedTensorSpec):
+        return tf.RaggedTensorSpec(
+            [None, *spec.shape[1:]], spec.dtype, spec.ragged_rank, spec.row_splits_dtype
+        )
+    return type(spec)([None, *spec.shape[1:]], spec.dtype)

@@ -1,0 +1,135 @@
+"""The numbers of an order inside a graph: which records lie at which places of an epoch.
+
+Everything here gives what `order.py` gives in NumPy; that module says what it means.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from tfdml.data import permutation
+from tfdml.data.order import AnyOrder, Order, Slice, first_ids_of
+
+# What the steps of an epoch have in common, a nest of tensors.
+Tables: TypeAlias = Any
+
+
+def tables_of(order: AnyOrder, epoch: tf.Tensor) -> Tables:
+    """What `records_at` needs to know of an epoch (int64 scalar), computed once for all of its steps."""
+    if not isinstance(order, Order):
+        raise NotImplementedError
+    if order.shuffle == "none":
+        return ()
+    if order.shuffle == "full":
+        return key_of(order.seed, permutation.OF_EPOCH, epoch)
+    return _window_tables(order, epoch)
+
+
+def records_at(
+    order: AnyOrder, tables: Tables, epoch: tf.Tensor, places: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """(ids, visits), int64 [n] each, of the records at `places` (int64 [n]) of an epoch.
+
+    The row r of step s is at place s * global_batch_size + r.
+    """
+    if not isinstance(order, Order):
+        raise NotImplementedError
+    visits = tf.fill(tf.shape(places), epoch)
+    if order.shuffle == "none":
+        return places, visits
+    if order.shuffle == "full":
+        return permuted(places, order.num_records, tables), visits
+    return _in_windows(order, tables, epoch, places), visits
+
+
+def rows_of(part: Slice, global_rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`Slice.rows` of an int64 scalar."""
+    smaller, larger_parts = global_rows // part.num_replicas, global_rows % part.num_replicas
+
+    def start_of(replica: int) -> tf.Tensor:
+        return replica * smaller + tf.minimum(tf.constant(replica, tf.int64), larger_parts)
+
+    start = start_of(part.first_replica)
+    return start, start_of(part.first_replica + part.num_local_replicas) - start
+
+
+def permuted(index: tf.Tensor, size: int | tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """The elements at `index` (int64 [n]) of permutations of range(size).
+
+    Args:
+        size: one for all, or int64 [n].
+        key: uint32 [3], or [n, 3].
+    """
+    if isinstance(size, int):
+        domain = permutation.domain_of(size)
+        found = _shuffled(index, domain, key)
+        return (
+            found
+            if domain == size
+            else tf.where(found == size, _shuffled(size, domain, key), found)
+        )
+    # The sizes that the op cannot do are 4**k + 1, see `permutation.domain_of`.
+    broken = tf.reduce_any(size[:, None] == tf.constant(_BROKEN_SIZES, tf.int64), axis=1)
+    domain = size + tf.cast(broken, tf.int64)
+    found = _shuffled(index, domain, key)
+    return tf.where(found == size, _shuffled(size, domain, key), found)
+
+
+def key_of(seed: int, purpose: int, *numbers: tf.Tensor) -> tf.Tensor:
+    """uint32 [3], or [n, 3] where a number is int64 [n]: the keys of `permutation.key_of`."""
+    known = permutation.mix(*(np.array([v % 2**64], np.uint64) for v in (purpose, seed)))
+    state = tf.constant(known[0])
+    for number in numbers:
+        state = _mix(state, tf.bitcast(tf.cast(number, tf.int64), tf.uint64))
+    last = tf.bitcast(_mix(state, tf.constant(0, tf.uint64)), tf.uint32)
+    return tf.concat([tf.bitcast(state, tf.uint32), last[..., :1]], axis=-1)
+
+
+_BROKEN_SIZES = [4**k + 1 for k in range(8, 21)]
+
+
+def _shuffled(index: int | tf.Tensor, size: int | tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.RandomIndexShuffle(
+        index=tf.cast(index, tf.int64),
+        seed=key,
+        max_index=tf.cast(size, tf.int64) - 1,
+        rounds=permutation.ROUNDS,
+    )
+
+
+def _mix(state: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    state = (state ^ value) + tf.constant(0x9E3779B97F4A7C15, tf.uint64)
+    state = (state ^ _shifted(state, 30)) * tf.constant(0xBF58476D1CE4E5B9, tf.uint64)
+    state = (state ^ _shifted(state, 27)) * tf.constant(0x94D049BB133111EB, tf.uint64)
+    return state ^ _shifted(state, 31)
+
+
+def _shifted(state: tf.Tensor, bits: int) -> tf.Tensor:
+    return tf.bitwise.right_shift(state, tf.constant(bits, tf.uint64))
+
+
+def _window_tables(order: Order, epoch: tf.Tensor) -> Tables:
+    """The shards in the order of the epoch; where each ends there; where each window ends."""
+    shards = len(order.shard_sizes)
+    key = key_of(order.seed, permutation.OF_SHARDS, epoch)
+    shard_order = permuted(tf.range(shards, dtype=tf.int64), shards, key)
+    ends = tf.cumsum(tf.gather(tf.constant(order.shard_sizes, tf.int64), shard_order))
+    last = [*range(order.window_shards - 1, shards - 1, order.window_shards), shards - 1]
+    return shard_order, ends, tf.gather(ends, last)
+
+
+def _in_windows(order: Order, tables: Tables, epoch: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    shard_order, shard_ends, window_ends = tables
+    windows = tf.searchsorted(window_ends, places, side="right", out_type=tf.int64)
+    window_starts = tf.concat([tf.zeros([1], tf.int64), window_ends[:-1]], axis=0)
+    begins, ends = tf.gather(window_starts, windows), tf.gather(window_ends, windows)
+    keys = key_of(order.seed, permutation.OF_WINDOW, epoch, windows)
+    mixed = begins + permuted(places - begins, ends - begins, keys)
+    slots = tf.searchsorted(shard_ends, mixed, side="right", out_type=tf.int64)
+    shards = tf.gather(shard_order, slots)
+    sizes = tf.gather(tf.constant(order.shard_sizes, tf.int64), shards)
+    in_shard = mixed - (tf.gather(shard_ends, slots) - sizes)
+    return tf.gather(tf.constant(first_ids_of(order.shard_sizes)), shards) + in_shard
