@@ -180,7 +180,7 @@ def test_a_stored_shape_that_cannot_be(shape):
     }
     values = {"x/shape": np.array(shape), "x/value": np.zeros(6, np.float32)}
     record = encode(values, stored)
-    with pytest.raises(DataError, match="^x: "):
+    with pytest.raises(DataError, match=r"^x: "):
         decode(record, {"x": Feature("tensor", "float32", (None, None))})
 
 

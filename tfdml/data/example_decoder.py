@@ -66,9 +66,9 @@ def _value(name: str, feature: Feature, stored: dict[str, Any]) -> Any:
     return flat.reshape(_sizes(name, flat.size, shape)).astype(feature.numpy_dtype, copy=False)
 
 
-def _is_shape_of(shape: tuple[int, ...], expected: Shape) -> bool:
+def _is_shape_of(shape: Shape, expected: Shape) -> bool:
     return len(shape) == len(expected) and all(
-        size >= 0 and (known is None or size == known)
+        size is not None and size >= 0 and (known is None or size == known)
         for size, known in zip(shape, expected, strict=True)
     )
 
