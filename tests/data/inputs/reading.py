@@ -28,6 +28,10 @@ def read(source: Input) -> tuple[list[Row], list[BadRow]]:
         for fragment in pickle.loads(pickle.dumps(fragments))
         for row in elsewhere.rows(fragment)
     ]
+    if hasattr(source, "keys_and_labels") and "label" in source.schema:
+        known = dict(pair for fragment in fragments for pair in source.keys_and_labels(fragment))
+        for row in rows:
+            assert isinstance(row, BadRow) or known[row.key] == row.values["label"]
     splits = set(getattr(source, "split_bytes", dict)())
     assert splits == {row.split for row in rows if isinstance(row, Row) and row.split}
     return (

@@ -95,7 +95,10 @@ class ArrayInput(ABC):
             for start in range(fragment.start, fragment.stop, step):
                 stop = min(start + step, fragment.stop)
                 try:
-                    block = {n: arrays[each.arrays[n]][start:stop] for n in self._arrays}
+                    # Not as memory maps, each of whose rows costs microseconds.
+                    block = {
+                        n: np.asarray(arrays[each.arrays[n]][start:stop]) for n in self._arrays
+                    }
                 except (OSError, ValueError) as error:
                     where = f"{each.file.path}, indices {start} to {stop - 1}"
                     yield BadRow(

@@ -52,6 +52,11 @@ class Digits:
     def fragment_rows(self, fragment: Fragment) -> int:
         return fragment.stop - fragment.start
 
+    def keys_and_labels(self, fragment: Fragment) -> Iterator[tuple[str, int]]:
+        labels = _load()[1]
+        for index in range(fragment.start, fragment.stop):
+            yield f"digits#{index}", labels[index]
+
     def split_bytes(self) -> dict[str, int]:
         test = len(self._test)
         return {"train": 64 * (self._num_rows - test), "test": 64 * test}

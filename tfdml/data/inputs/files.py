@@ -73,7 +73,8 @@ def open_file(file: InputFile) -> BinaryIO:
 def read_file(file: InputFile) -> bytes:
     """The whole file."""
     if not is_remote(file.path):
-        return Path(file.path).read_bytes()
+        with open(file.path, "rb", buffering=0) as opened:
+            return opened.read()
     directory, _, name = file.path.rpartition("/")
     return storage_for(directory).read_bytes(name)
 

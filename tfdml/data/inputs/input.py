@@ -96,9 +96,10 @@ class Input(Protocol):
     """A set of rows. Instances are pickled and sent to the processes that read.
 
     Made by `open_input(format, pattern, options)`, which raises `DataError` when no file matches or
-    the schema cannot be told. Two methods more are there where they cost nothing:
-    `fragment_rows(fragment)`, the exact number of rows, good and bad; and `split_bytes()`, split -> its
-    bytes, about, of an input whose rows say which split they are of.
+    the schema cannot be told. Three methods more are there where they cost next to nothing:
+    `fragment_rows(fragment)`, the exact number of rows, good and bad; `keys_and_labels(fragment)`, of the
+    rows whose label is known without reading them; and `split_bytes()`, split -> its bytes, about, of an
+    input whose rows say which split they are of.
     """
 
     schema: Schema
