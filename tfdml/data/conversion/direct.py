@@ -12,20 +12,19 @@ from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 from tfdml.data.conversion.bad_rows import BadRows
+from tfdml.data.conversion.framing import framed_block
 from tfdml.data.conversion.records import Reading, Recipe, Tally
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.shard_file import ShardFile
+from tfdml.data.conversion.spill import BLOCK_BYTES
 from tfdml.data.dataset_manifest import Shard
 from tfdml.data.inputs.input import BadRow, Fragment, Row
-from tfdml.data.record_file import frame
 from tfdml.data.shards import shard_name
 from tfdml.data.storage import Storage
 
 if TYPE_CHECKING:
     from tfdml.data.conversion.pool import Report
     from tfdml.data.conversion.state import State
-
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -91,15 +90,14 @@ def write_directly(job: DirectJob, task: DirectTask, report: Report) -> tuple[Sh
         size = 0
         rows = _rows(job.reading, task)
         for _, record, label in job.recipe.records(rows, bad, tally, report):
-            framed = frame(record)
-            block.append(framed)
+            block.append(record)
             labels.append(label)
-            size += len(framed)
-            if size >= _BLOCK_BYTES:
-                shard.write(block, labels)
+            size += len(record)
+            if size >= BLOCK_BYTES:
+                shard.write(*framed_block(block), labels)
                 report(0, size)
                 block, labels, size = [], [], 0
-        shard.write(block, labels)
+        shard.write(*framed_block(block), labels)
         report(0, size)
         return shard.finish(tally, labels=bool(job.recipe.label)), tally
 

@@ -12,7 +12,7 @@ import numpy as np
 from tfdml.data.conversion.records import Tally
 from tfdml.data.conversion.shard_file import ShardFile
 from tfdml.data.conversion.shuffle import shuffled
-from tfdml.data.conversion.spill import ChunkPart, SpillReader, run_records
+from tfdml.data.conversion.spill import ChunkPart, SpillReader, blocks, run_records
 from tfdml.data.dataset_manifest import Shard
 from tfdml.data.storage import Storage
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tfdml.data.conversion.state import State
 
 _FOR_GROUP = 2  # what a shuffle's key is for
-_BLOCK_BYTES = 1 << 20  # joined and written at once; small enough to stay in the cache in between
 _OPEN_SPILLS = 256
 _GROUP_MAY_GROW = 1.5  # rows are shared out before their sizes are known
 
@@ -89,7 +88,7 @@ def gather_shard(
                 if window.size <= _GROUP_MAY_GROW * job.group_bytes and len(buffer) < window.size:
                     buffer = bytearray(window.size)  # kept: fresh memory costs page faults
                 for block, labels, size in window.blocks(memoryview(buffer)):
-                    shard.write(block, labels)
+                    shard.write(b"".join(block), list(map(len, block)), labels)
                     report(len(block), size)
             tally = Tally()  # all is known since the map
             return shard.finish(tally, labels=job.labels), tally
@@ -160,17 +159,17 @@ class _Window:
     def blocks(
         self, buffer: memoryview
     ) -> Iterator[tuple[list[memoryview] | list[bytes], np.ndarray, int]]:
-        """Framed records, about `_BLOCK_BYTES` at a time, with their labels and size.
+        """Framed records, about `BLOCK_BYTES` at a time, with their labels and size.
 
         All are read first, if the buffer has room for them; else each is read by itself.
         """
         fits = len(buffer) >= self.size
-        blocks: Iterator[Any] = self._through(buffer) if fits else self._scattered()
+        parts: Iterator[Any] = self._through(buffer) if fits else self._scattered()
         ends = np.cumsum(self._lengths[self._order])
         before = 0
-        for first, last in self._cuts():
+        for first, last in blocks(self._lengths[self._order]):
             end = int(ends[last - 1])
-            yield next(blocks), self._labels[first:last], end - before
+            yield next(parts), self._labels[first:last], end - before
             before = end
 
     def _through(self, buffer: memoryview) -> Iterator[list[memoryview]]:
@@ -181,7 +180,7 @@ class _Window:
         ends = np.cumsum(self._lengths)
         begins = (ends - self._lengths)[self._order].tolist()
         ends = ends[self._order].tolist()
-        for first, last in self._cuts():
+        for first, last in blocks(self._lengths[self._order]):
             bounds = zip(begins[first:last], ends[first:last], strict=True)
             yield [buffer[begin:end] for begin, end in bounds]
 
@@ -192,21 +191,12 @@ class _Window:
         before = np.cumsum([0, *(size for _, size in self._spans)])[:-1]
         offsets = np.array([offset for offset, _ in self._spans])[of_piece]
         offsets += np.cumsum(self._lengths) - self._lengths - before[of_piece]
-        for first, last in self._cuts():
+        for first, last in blocks(self._lengths[self._order]):
             block = []
             for i in self._order[first:last].tolist():
                 spill = self._spills.of(self._pieces[of_piece[i]].source.fragment)
                 block.append(spill.read(int(offsets[i]), int(self._lengths[i])))
             yield block
-
-    def _cuts(self) -> Iterator[tuple[int, int]]:
-        """Blocks of records in the order of writing: the first, and the one behind the last."""
-        ends = np.cumsum(self._lengths[self._order])
-        first = begin = 0
-        while first < len(ends):
-            last = min(int(np.searchsorted(ends, begin + _BLOCK_BYTES)) + 1, len(ends))
-            yield first, last
-            first, begin = last, int(ends[last - 1])
 
 
 class _Spills:

@@ -10,7 +10,6 @@ from tfdml.data.conversion.bad_rows import BadRows
 from tfdml.data.conversion.records import Reading, Recipe
 from tfdml.data.conversion.spill import SpillSummary, SpillWriter
 from tfdml.data.inputs.input import Fragment
-from tfdml.data.record_file import frame
 
 if TYPE_CHECKING:
     from tfdml.data.conversion.pool import Report
@@ -54,7 +53,7 @@ def map_fragment(job: MapJob, fragment: Fragment, report: Report) -> SpillSummar
     try:
         rows = job.reading.rows(fragment)
         for split, record, label in job.recipe.records(rows, bad, writer.summary.tally, report):
-            writer.add(split, frame(record), label)
+            writer.add(split, record, label)
         summary = writer.finish()
         bad.finish()  # before the spill file gets its name, which says that all is there
         temporary.replace(job.state.spill(fragment.number))

@@ -151,7 +151,7 @@ class _Worker:
             reason = f"was ended by signal {-status} ({signal.Signals(-status).name})"
         else:
             reason = f"ended with status {status}; its last words are above"
-        return DataError(f"A process of the conversion {reason}.")
+        return DataError(f"A worker process {reason}.")
 
     def kill(self) -> None:
         """End it now; its files are whole or under temporary names."""
@@ -170,4 +170,4 @@ def _error(failure: Failure) -> Exception:
         )
     if failure.kind == "user":
         return DataError(failure.text)
-    return RuntimeError(f"A task of the conversion failed.\n{failure.text}")
+    return RuntimeError(f"A task failed.\n{failure.text}")

@@ -51,9 +51,10 @@ class ShardFile:
             self._temporary.unlink(missing_ok=True)
 
     def write(
-        self, framed: Sequence[bytes | memoryview], labels: Sequence[int] | np.ndarray
+        self, framed: bytes, lengths: Sequence[int], labels: Sequence[int] | np.ndarray
     ) -> None:
-        self._writer.write_many(framed)
+        """Framed records that are one after the other, the framed size of each, and their labels."""
+        self._writer.write_block(framed, lengths)
         self._labels.append(as_labels(labels))
 
     def finish(self, tally: Tally, *, labels: bool) -> Shard:

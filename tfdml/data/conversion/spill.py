@@ -15,19 +15,21 @@ from __future__ import annotations
 import os
 import pickle
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 
+from tfdml.data.conversion.framing import framed_block
 from tfdml.data.conversion.records import Tally
 from tfdml.data.conversion.shuffle import shuffled
+from tfdml.data.record_file import framed_size
 
 _MAGIC = b"TFDMLSPL"
 _TRAILER = struct.Struct("<QI8s")
-_PIECES_AT_ONCE = min(1024, os.sysconf("SC_IOV_MAX"))
+BLOCK_BYTES = 1 << 20  # framed, joined and written at once; small enough to stay in the cache
 _FOR_CHUNK = 1  # what a shuffle's key is for
 
 
@@ -55,7 +57,7 @@ class SpillSummary:
 
 
 class SpillWriter:
-    """Takes framed records in the order of the input, and writes a chunk whenever one is full.
+    """Takes records in the order of the input, and writes a chunk whenever one is full.
 
     Args:
         groups: split -> number of groups its records are shared out to.
@@ -79,16 +81,17 @@ class SpillWriter:
         self._at = 0
         self._chunk = 0
         self._bytes = 0
-        self._frames: dict[str, list[bytes]] = {split: [] for split in groups}
+        self._records: dict[str, list[bytes]] = {split: [] for split in groups}
         self._labels: dict[str, list[int]] = {split: [] for split in groups}
         self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self.summary = SpillSummary()
 
-    def add(self, split: str, frame: bytes, label: int = 0) -> None:
-        self._frames[split].append(frame)
+    def add(self, split: str, record: bytes, label: int = 0) -> None:
+        self._records[split].append(record)
         if self._has_labels:
             self._labels[split].append(label)
-        self._bytes += len(frame)
+        self._bytes += len(record)
         if self._bytes >= self._chunk_bytes:
             self._flush()
 
@@ -108,49 +111,57 @@ class SpillWriter:
             self._file = -1
 
     def _flush(self) -> None:
-        for number, (split, frames) in enumerate(self._frames.items()):
-            if frames:
-                self._write_part(number, split, frames, self._labels[split])
-                self._frames[split] = []
+        for number, (split, records) in enumerate(self._records.items()):
+            if records:
+                self._write_part(number, split, records, self._labels[split])
+                self._records[split] = []
                 self._labels[split] = []
         self._write_pending()
         self._chunk += 1
         self._bytes = 0
 
-    def _write_part(self, number: int, split: str, frames: list[bytes], labels: list[int]) -> None:
-        count, groups = len(frames), self._groups[split]
+    def _write_part(self, number: int, split: str, records: list[bytes], labels: list[int]) -> None:
+        count, groups = len(records), self._groups[split]
         order = np.arange(count)
         positions = np.argsort(order % groups, kind="stable") if groups < count else order
         if self._key is not None:
             order = shuffled(count, *self._key, _FOR_CHUNK, self._chunk, number)
         order = order[positions]
-        lengths = np.fromiter(map(len, frames), "<u4", count)[order]
-        in_order = [frames[i] for i in order.tolist()]
+        in_order = [records[i] for i in order.tolist()]
+        sizes = np.fromiter(map(len, in_order), np.int64, count)
         sorted_labels = np.array(labels, "<i4")[order] if self._has_labels else None
         runs = min(groups, count)
         table = np.empty(runs + 1, "<u8")
-        begin = 0
+        begin = frame_bytes = 0
         for run in range(runs):
             table[run] = self._at
             end = begin + run_records(count, groups, run)
-            self._put(lengths[begin:end].tobytes())
+            self._put((sizes[begin:end] + framed_size(0)).astype("<u4").tobytes())
             if sorted_labels is not None:
                 self._put(sorted_labels[begin:end].tobytes())
-            self._pending += in_order[begin:end]
-            self._at += int(lengths[begin:end].sum(dtype=np.int64))
+            for first, last in blocks(sizes[begin:end]):
+                framed, _ = framed_block(in_order[begin + first : begin + last])
+                self._put(framed)
+                frame_bytes += len(framed)
             begin = end
         table[runs] = self._at
-        part = ChunkPart(split, count, self._at, int(lengths.sum(dtype=np.int64)))
+        part = ChunkPart(split, count, self._at, frame_bytes)
         self._put(table.tobytes())
         self.summary.parts.append(part)
 
     def _put(self, data: bytes) -> None:
         self._pending.append(data)
+        self._pending_bytes += len(data)
         self._at += len(data)
+        if self._pending_bytes >= BLOCK_BYTES:
+            self._write_pending()
 
     def _write_pending(self) -> None:
-        write_all(self._file, self._pending)
-        self._pending = []
+        """What has gathered; small pieces go together, large ones as they are."""
+        view = memoryview(self._pending[0] if len(self._pending) == 1 else b"".join(self._pending))
+        while len(view):
+            view = view[os.write(self._file, view) :]
+        self._pending, self._pending_bytes = [], 0
 
 
 def run_records(count: int, groups: int, run: int) -> int:
@@ -158,21 +169,14 @@ def run_records(count: int, groups: int, run: int) -> int:
     return max(0, (count - run + groups - 1) // groups)
 
 
-def write_all(file: int, pieces: Sequence[bytes | memoryview]) -> None:
-    """Write all pieces in order, without joining them."""
-    for begin in range(0, len(pieces), _PIECES_AT_ONCE):
-        batch = pieces[begin : begin + _PIECES_AT_ONCE]
-        written = os.writev(file, batch)
-        if written < sum(map(len, batch)):  # a full disk, or more than 2 GB
-            _write_rest(file, batch, written)
-
-
-def _write_rest(file: int, pieces: Sequence[bytes | memoryview], written: int) -> None:
-    for piece in pieces:
-        view = memoryview(piece)[written:]
-        written = max(0, written - len(piece))
-        while len(view):
-            view = view[os.write(file, view) :]
+def blocks(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Cut records of so many bytes into blocks of about `BLOCK_BYTES`, each as (first, behind the last)."""
+    ends = np.cumsum(sizes)
+    first = begin = 0
+    while first < len(ends):
+        last = min(int(np.searchsorted(ends, begin + BLOCK_BYTES)) + 1, len(ends))
+        yield first, last
+        first, begin = last, int(ends[last - 1])
 
 
 class SpillReader:
