@@ -59,7 +59,7 @@ def test_many_documents_are_several_fragments(texts, monkeypatch):
 def test_errors(texts):
     with pytest.raises(DataError, match=r"has no file with \.csv or \.tsv, but 2 of \.txt"):
         opened("csv", texts)
-    with pytest.raises(ConfigError, match="plain text has the feature text"):
+    with pytest.raises(ConfigError, match="--label is not for --format=text; it is for csv"):
         opened("text", texts, label="text")
     with pytest.raises(ConfigError, match="--documents=lines: it is 'file' or 'line'"):
         opened("text", texts, documents="lines")

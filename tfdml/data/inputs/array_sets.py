@@ -29,15 +29,17 @@ class Array(NamedTuple):
     Attributes:
         dtype: NumPy's; object for texts or bytes of any length.
         chunk_rows: rows that are stored together.
+        object_bytes: of a text or of bytes, about.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     chunk_rows: int = 1
+    object_bytes: int = 64
 
     @property
     def row_bytes(self) -> int:
-        size = 64 if self.dtype == object else self.dtype.itemsize
+        size = self.object_bytes if self.dtype == object else self.dtype.itemsize
         return int(np.prod(self.shape[1:], dtype=np.int64)) * size
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -13,6 +13,7 @@ import numpy as np
 from tfdml.data.features import FLOATS, INTEGERS, Feature, make_schema
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.array_sets import Array, ArraySet, array_set, by_split, check_alike
+from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.image_column import image_column
 from tfdml.data.inputs.images import encode_png, image_feature, read_header
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
@@ -25,10 +26,8 @@ _FRAGMENT_IMAGES = 4096
 _BLOCK_BYTES = 2 * 1024 * 1024
 
 
-class ArrayInput(ABC):
+class ArrayInput(FileInput):
     """Rows out of sets of arrays; a subclass finds the arrays and opens them."""
-
-    files: tuple[InputFile, ...]
 
     @abstractmethod
     def _open(self, file: InputFile) -> AbstractContextManager[Mapping[str, Any]]:
@@ -56,10 +55,7 @@ class ArrayInput(ABC):
         self.schema = make_schema((name, self._feature(name)) for name in features)
         self._row_bytes = max(1, sum(array.row_bytes for array in self._arrays.values()))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "files": ()}
-
-    def fragments(self) -> list[Fragment]:
+    def _find_fragments(self) -> list[Fragment]:
         chunk = max(array.chunk_rows for array in self._arrays.values())
         rows = max(1, _FRAGMENT_BYTES // self._row_bytes)
         if any(feature.kind == "image" for feature in self.schema.values()):
@@ -100,7 +96,7 @@ class ArrayInput(ABC):
                         n: np.asarray(arrays[each.arrays[n]][start:stop]) for n in self._arrays
                     }
                 except (OSError, ValueError) as error:
-                    where = f"{each.file.path}, indices {start} to {stop - 1}"
+                    where = f"{each.file.shown}, indices {start} to {stop - 1}"
                     yield BadRow(
                         where, f"the file is damaged ({' '.join(str(error).split())[:200]})"
                     )
@@ -111,7 +107,7 @@ class ArrayInput(ABC):
     def _row(
         self, each: ArraySet, key: str, index: int, block: dict[str, Any], row: int, plan: list[Any]
     ) -> Row | BadRow:
-        location = f"{each.file.path}, index {index}"
+        location = f"{each.file.shown}, index {index}"
         if each.split:
             location += f" of {each.split}"
         values = {}

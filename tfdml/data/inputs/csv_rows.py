@@ -10,8 +10,9 @@ from typing import Any
 from tfdml.data.features import Feature, Schema, make_schema
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.csv_records import Record, cut_at_records, records
-from tfdml.data.inputs.cuts import fragments_of_files, lines_between
-from tfdml.data.inputs.files import find_files, open_file
+from tfdml.data.inputs.cuts import fragments_of_files, lines_between, pieces_of
+from tfdml.data.inputs.file_input import FileInput
+from tfdml.data.inputs.files import find_files, open_file, refuse_compressed
 from tfdml.data.inputs.image_column import image_column, look_at
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
 from tfdml.data.inputs.options import InputOptions
@@ -25,11 +26,12 @@ _SAMPLE_IMAGES = 100
 _BOOLEANS = frozenset(("true", "false", "True", "False", "TRUE", "FALSE"))
 
 
-class Csv:
+class Csv(FileInput):
     """Rows of CSV files that all have the same columns."""
 
     def __init__(self, patterns: Sequence[str], options: InputOptions):
         self.files = find_files(patterns, (".csv", ".tsv"), example="data/*.csv")
+        refuse_compressed(self.files[0])
         self._options = options
         self._delimiter = _delimiter(options.delimiter, self.files[0].path)
         self._header = not options.columns
@@ -39,23 +41,26 @@ class Csv:
         self._said = table.declared(options)
         self.schema = self._make_schema()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "files": ()}
-
-    def fragments(self) -> list[Fragment]:
+    def _find_fragments(self) -> list[Fragment]:
         return fragments_of_files(self.files, partial(cut_at_records, delimiter=self._delimiter))
 
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
-        (file,) = fragment.items
+        for file, start, stop, first_row in pieces_of(fragment):
+            yield from self._rows(file, start, stop, first_row)
+
+    def _rows(
+        self, file: InputFile, start: int, stop: int, first_row: int
+    ) -> Iterator[Row | BadRow]:
+        if not file.size:
+            yield BadRow(file.shown, "the file is empty")
         plan = [
             (name, self._names.index(name), self._converter(name, file.path))
             for name in self.schema
         ]
         key = self._names.index(self._options.key) if self._options.key else None
-        for number, record in self._records(
-            file, fragment.start, fragment.stop, fragment.first_row
-        ):
-            location = f"{file.path}, row {number}"
+        shown = file.shown
+        for number, record in self._records(file, start, stop, first_row):
+            location = f"{shown}, row {number}"
             if not (reason := self._what_is_wrong(record)):
                 values = {}
                 name = ""
@@ -67,13 +72,8 @@ class Csv:
             if reason:
                 yield BadRow(location, reason, record.content)
             else:
-                yield Row(
-                    f"{file.relative}#{number}" if key is None else record.fields[key],
-                    values,
-                    location,
-                )
-        if not file.size:
-            yield BadRow(file.path, "the file is empty")
+                row_key = f"{file.relative}#{number}" if key is None else record.fields[key]
+                yield Row(row_key, values, location)
 
     def _what_is_wrong(self, record: Record) -> str:
         if record.reason:
@@ -101,8 +101,6 @@ class Csv:
                 record = next(records(lines_between(data, 0, file.size), self._delimiter), None)
             if record is None:
                 continue  # an empty file is a bad row later
-            if record.content.startswith(b"\x1f\x8b"):
-                raise DataError(f"{file.path}: the file is compressed. Unpack it first.")
             if record.reason:
                 raise DataError(f"{file.path}, row 1: {record.reason}.")
             found = tuple(name.strip() for name in record.fields)

@@ -8,10 +8,13 @@ from typing import BinaryIO, NamedTuple
 
 from tfdml.data.inputs.files import open_file
 from tfdml.data.inputs.input import Fragment, InputFile
+from tfdml.errors import DataError
 
 _BLOCK_BYTES = 1024 * 1024
 _LARGEST_FRAGMENT_BYTES = 16 * 1024 * 1024
 _SMALLEST_FRAGMENT_BYTES = 1024 * 1024
+_MOST_FILES = 1024  # of a fragment
+MAX_LINE_BYTES = 512 * 1024 * 1024
 
 
 class Cut(NamedTuple):
@@ -28,10 +31,23 @@ def fragment_bytes(files: Sequence[InputFile]) -> int:
 def fragments_of_files(
     files: Sequence[InputFile], cut: Callable[[InputFile, int], Iterator[Cut]]
 ) -> list[Fragment]:
-    """Fragments from the cuts of each file; the first cut of a file is where its first record begins."""
+    """Fragments of a part of a file, from its cuts, or of several small files.
+
+    The first cut of a file is where its first record begins.
+    """
     wanted = fragment_bytes(files)
     fragments: list[Fragment] = []
+    small: list[InputFile] = []
     for file in files:
+        if file.size < wanted // 4 and len(files) > 1:
+            small.append(file)
+            if len(small) == _MOST_FILES or sum(each.size for each in small) >= wanted:
+                fragments.append(_of_whole_files(len(fragments), small))
+                small = []
+            continue
+        if small:
+            fragments.append(_of_whole_files(len(fragments), small))
+            small = []
         cuts = [*cut(file, wanted), Cut(file.size, 0)]
         for start, stop in itertools.pairwise(cuts):
             if start.offset < stop.offset or not file.size:  # an empty file has to be told of
@@ -46,7 +62,23 @@ def fragments_of_files(
                         (file,),
                     )
                 )
+    if small:
+        fragments.append(_of_whole_files(len(fragments), small))
     return fragments
+
+
+def _of_whole_files(number: int, files: Sequence[InputFile]) -> Fragment:
+    size = sum(file.size for file in files)
+    return Fragment(number, files[0].path, 0, size, size, 1, tuple(files))
+
+
+def pieces_of(fragment: Fragment) -> Iterator[tuple[InputFile, int, int, int]]:
+    """(file, first byte, last byte, number of the first record) of all that a fragment is made of."""
+    if len(fragment.items) == 1:
+        yield fragment.items[0], fragment.start, fragment.stop, fragment.first_row
+    else:
+        for file in fragment.items:
+            yield file, 0, file.size, 1
 
 
 def cut_at_lines(file: InputFile, wanted: int) -> Iterator[Cut]:
@@ -78,8 +110,12 @@ def lines_between(data: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
     if start == 0:
         start = skip_byte_order_mark(data)
     while start < stop:
-        line = data.readline()
+        line = data.readline(MAX_LINE_BYTES)
         if not line:
             return
+        if len(line) == MAX_LINE_BYTES:
+            raise DataError(
+                f"A line is longer than {MAX_LINE_BYTES >> 20} MiB (at byte {start}); is this a file of lines?"
+            )
         start += len(line)
         yield line

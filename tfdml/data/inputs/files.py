@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tfdml.data.inputs.input import Fragment, InputFile
+from tfdml.data.inputs.input import Fragment, InputFile, as_text
 from tfdml.data.storage import Storage, is_remote, storage_for
 from tfdml.errors import ConfigError, DataError
 
@@ -57,7 +57,9 @@ def find_files(
         found.update(matches)
         bases.append(base)
     base = _common(bases)
-    return tuple(InputFile(path, relative_to(path, base), *found[path]) for path in sorted(found))
+    return tuple(
+        InputFile(path, as_text(relative_to(path, base)), *found[path]) for path in sorted(found)
+    )
 
 
 def open_file(file: InputFile) -> BinaryIO:
@@ -77,6 +79,20 @@ def read_file(file: InputFile) -> bytes:
             return opened.read()
     directory, _, name = file.path.rpartition("/")
     return storage_for(directory).read_bytes(name)
+
+
+def refuse_compressed(file: InputFile) -> None:
+    """Say that text is compressed before thousands of rows are called bad."""
+    with open_file(file) as data:
+        start = data.read(6)
+    for magic, name in (
+        (b"\x1f\x8b", "gzip"),
+        (b"BZh", "bzip2"),
+        (b"\xfd7zXZ", "xz"),
+        (b"(\xb5/\xfd", "zstd"),
+    ):
+        if start.startswith(magic):
+            raise DataError(f"{file.shown}: the file is compressed with {name}. Unpack it first.")
 
 
 def group_files(files: Sequence[InputFile], *, max_files: int, max_bytes: int) -> list[Fragment]:

@@ -16,6 +16,9 @@ from tfdml.data.inputs.input import InputFile
 from tfdml.data.inputs.options import InputOptions
 from tfdml.errors import DataError
 
+# A chunk that does not fit in would be unpacked again for every block of its rows.
+_CHUNK_CACHE_BYTES = 128 * 1024 * 1024
+
 
 class Hdf5(ArrayInput):
     """All data sets of the files; one in a group is called `group.name`."""
@@ -25,7 +28,7 @@ class Hdf5(ArrayInput):
         found = {}
         for file in self.files:
             with self._open(file) as arrays:
-                found[file] = {name: _about(data) for name, data in arrays.items()}
+                found[file] = {name: _about(data, file.size) for name, data in arrays.items()}
             if not found[file]:
                 raise DataError(f"{file.path}: the file holds no data sets.")
         self._prepare(found, options)
@@ -33,7 +36,7 @@ class Hdf5(ArrayInput):
     @contextmanager
     def _open(self, file: InputFile) -> Iterator[Mapping[str, Any]]:
         try:
-            opened = h5py.File(file.path, "r", locking=False)
+            opened = h5py.File(file.path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES)
         except OSError as error:
             reason = " ".join(str(error).split())[:200]
             raise DataError(f"{file.path}: no HDF5 file that can be read ({reason}).") from None
@@ -48,8 +51,9 @@ class Hdf5(ArrayInput):
             yield arrays
 
 
-def _about(data: h5py.Dataset) -> Array:
+def _about(data: h5py.Dataset, file_bytes: int) -> Array:
     dtype = data.dtype
+    objects = max(64, file_bytes // max(1, data.size or 0))  # at most so large, on average
     if h5py.check_string_dtype(dtype) is not None or h5py.check_vlen_dtype(dtype) is not None:
         dtype = np.dtype(object)
-    return Array(data.shape or (), dtype, data.chunks[0] if data.chunks else 1)
+    return Array(data.shape or (), dtype, data.chunks[0] if data.chunks else 1, objects)

@@ -12,11 +12,12 @@ from typing import Any
 
 from tfdml.data.features import Feature, Schema, make_schema
 from tfdml.data.inputs.columns import chosen
+from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.files import find_files, group_files, read_file
 from tfdml.data.inputs.images import SUFFIXES, check_image, fits, image_feature, read_header
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
 from tfdml.data.inputs.options import InputOptions
-from tfdml.errors import ConfigError, DataError
+from tfdml.errors import DataError
 
 _FRAGMENT_FILES = 1024
 _FRAGMENT_BYTES = 32 * 1024 * 1024
@@ -30,7 +31,7 @@ _SPLITS = {
 }
 
 
-class ImageFolder:
+class ImageFolder(FileInput):
     """Features: image, label, and file_name where `--select` asks for it."""
 
     def __init__(self, patterns: Sequence[str], options: InputOptions):
@@ -48,10 +49,7 @@ class ImageFolder:
         names = self.schema["label"].class_names if "label" in self.schema else ()
         self._numbers = {name: number for number, name in enumerate(names)}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "files": ()}  # a fragment carries its own; there may be millions
-
-    def fragments(self) -> list[Fragment]:
+    def _find_fragments(self) -> list[Fragment]:
         return group_files(self.files, max_files=_FRAGMENT_FILES, max_bytes=_FRAGMENT_BYTES)
 
     def fragment_rows(self, fragment: Fragment) -> int:
@@ -89,18 +87,13 @@ class ImageFolder:
             if "file_name" in self.schema:
                 values["file_name"] = file.relative.encode()
         except (ValueError, OSError, DataError) as error:
-            return BadRow(file.path, str(error), content)
-        return Row(file.relative, values, file.path, self._split_of(file))
+            return BadRow(file.shown, str(error), content)
+        return Row(file.relative, values, file.shown, self._split_of(file))
 
     def _split_of(self, file: InputFile) -> str:
         return self._splits.get(file.relative.partition("/")[0], "")
 
     def _make_schema(self, parents: set[str], options: InputOptions) -> Schema:
-        if options.features or options.label or options.key:
-            raise ConfigError(
-                "--features, --label and --key are for tables; an image folder has the features image, "
-                "label and, with --select, file_name."
-            )
         names = options.read_class_names() or tuple(sorted(parents))
         features = {
             "image": self._look(options.image_shape),

@@ -57,13 +57,23 @@ class BadRow:
     content: bytes = b""
 
 
+def as_text(name: str) -> str:
+    """A file's name with a mark for each byte that is no UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class InputFile(NamedTuple):
     """A file that was found: enough for messages, keys and the digest of the input list."""
 
     path: str  # to open it: a local path or a URL
-    relative: str  # to the directory that all files have in common; keys and digests are made of it
+    relative: str  # to the directory that all files have in common, as text; for keys and digests
     size: int  # bytes
     version: str  # changes when the file does: time of change, ETag or checksum
+
+    @property
+    def shown(self) -> str:
+        """The path for messages: names of files need not be text."""
+        return self.path if self.path.isascii() else as_text(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,23 @@ class Format(NamedTuple):
     help: str  # one line for --help
 
 
+# name of an option -> the formats that it is for; others refuse it. Those that are not here are for all.
+_TABLES = ("csv", "jsonl", "parquet", "hdf5", "numpy", "tfrecord", "tfds")
+_OPTIONS = {
+    "columns": ("csv",),
+    "delimiter": ("csv",),
+    "features": _TABLES,
+    "label": _TABLES,
+    "key": _TABLES,
+    "class_names": ("image_folder", *_TABLES),
+    "image_shape": ("image_folder", *_TABLES),
+    "select": ("image_folder", *_TABLES, "digits"),
+    "drop": ("image_folder", *_TABLES, "digits"),
+    "documents": ("text",),
+    "input_split": ("tfrecord", "tfds"),
+    "data_dir": ("tfds",),
+}
+
 # name in --format -> the class, called with (patterns, options).
 FORMATS = {
     "image_folder": Format("image_folder", "ImageFolder", "image files; a directory is a class"),
@@ -148,6 +175,12 @@ def open_input(format: str, patterns: Sequence[str], options: InputOptions) -> I
         raise ConfigError(
             f"--format={format}: no such format. {meant}There are {', '.join(FORMATS)}."
         )
+    for name, formats in _OPTIONS.items():
+        value = getattr(options, name)
+        if value != getattr(type(options), name) and format not in formats:
+            raise ConfigError(
+                f"--{name} is not for --format={format}; it is for {', '.join(formats)}."
+            )
     known = FORMATS[format]
     module = importlib.import_module(f"tfdml.data.inputs.{known.module}")
     return getattr(module, known.name)(tuple(patterns), options)

@@ -11,8 +11,9 @@ import numpy as np
 
 from tfdml.data.features import Feature, make_schema
 from tfdml.data.inputs import columns as table
-from tfdml.data.inputs.cuts import cut_at_lines, fragments_of_files, lines_between
-from tfdml.data.inputs.files import find_files, open_file
+from tfdml.data.inputs.cuts import cut_at_lines, fragments_of_files, lines_between, pieces_of
+from tfdml.data.inputs.file_input import FileInput
+from tfdml.data.inputs.files import find_files, open_file, refuse_compressed
 from tfdml.data.inputs.image_column import image_column, look_at
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
 from tfdml.data.inputs.options import InputOptions
@@ -26,11 +27,12 @@ _SAMPLE_IMAGES = 100
 _BLANK = frozenset(b" \t\r\n")
 
 
-class JsonLines:
+class JsonLines(FileInput):
     """Objects that all have fields of the same kinds. Null is NaN in floats and "" in text."""
 
     def __init__(self, patterns: Sequence[str], options: InputOptions):
         self.files = find_files(patterns, (".jsonl", ".ndjson"), example="data/*.jsonl")
+        refuse_compressed(self.files[0])
         self._options = options
         self._said = table.declared(options)
         sample = self._sample()
@@ -41,18 +43,22 @@ class JsonLines:
         self._known = frozenset(names)
         self.schema = make_schema((name, self._feature(name, sample)) for name in self._used)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "files": ()}
-
-    def fragments(self) -> list[Fragment]:
+    def _find_fragments(self) -> list[Fragment]:
         return fragments_of_files(self.files, cut_at_lines)
 
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:
-        (file,) = fragment.items
+        for file, start, stop, first_row in pieces_of(fragment):
+            yield from self._rows(file, start, stop, first_row)
+
+    def _rows(
+        self, file: InputFile, start: int, stop: int, first_row: int
+    ) -> Iterator[Row | BadRow]:
+        if not file.size:
+            yield BadRow(file.shown, "the file is empty")
         plan = [(name, self._converter(name, file.path)) for name in self.schema]
-        key = self._options.key
-        for number, line in self._lines(file, fragment.start, fragment.stop, fragment.first_row):
-            location = f"{file.path}, row {number}"
+        key, shown = self._options.key, file.shown
+        for number, line in self._lines(file, start, stop, first_row):
+            location = f"{shown}, row {number}"
             name = ""
             try:
                 fields = _parse(line)
@@ -61,16 +67,11 @@ class JsonLines:
                 for name, convert in plan:
                     values[name] = convert(fields.get(name))
                 name = key
-                yield Row(
-                    _key(fields[key]) if key else f"{file.relative}#{number}", values, location
-                )
-            except KeyError:
-                yield BadRow(location, f"the key {key!r} is missing", line)
+                row_key = _key(fields.get(key)) if key else f"{file.relative}#{number}"
+                yield Row(row_key, values, location)
             except ValueError as error:
                 reason = f"field {name!r}: {error}" if name else str(error)
                 yield BadRow(location, reason, line)
-        if not file.size:
-            yield BadRow(file.path, "the file is empty")
 
     def _check_fields(self, fields: dict[str, Any]) -> None:
         if not self._known.issuperset(fields) and not self._options.select:
@@ -205,5 +206,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _key(value: Any) -> str:
     if value is None or isinstance(value, list | dict):
-        raise ValueError("a key is a text or a number")
-    return str(value)
+        raise ValueError("no key, which is a text or a number")
+    return str(value).encode("utf-8", "replace").decode()

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tfdml.data.features import Feature, make_schema
 from tfdml.data.inputs import columns as table
+from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.files import find_files, open_file
 from tfdml.data.inputs.image_column import image_column, look_at
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
@@ -20,12 +21,13 @@ from tfdml.data.inputs.values import from_python
 from tfdml.errors import DataError
 
 _FRAGMENT_BYTES = 16 * 1024 * 1024  # unpacked; row groups are joined up to it
+_BATCH_BYTES = 8 * 1024 * 1024  # as Python values
 _BATCH_ROWS = 1024
 _SAMPLE_ROWS = 1000
 _SAMPLE_IMAGES = 100
 
 
-class Parquet:
+class Parquet(FileInput):
     """Rows of Parquet files that all have the same columns."""
 
     def __init__(self, patterns: Sequence[str], options: InputOptions):
@@ -46,9 +48,9 @@ class Parquet:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "files": (), "_groups": []}
+        return {**super().__getstate__(), "_groups": []}
 
-    def fragments(self) -> list[Fragment]:
+    def _find_fragments(self) -> list[Fragment]:
         found: list[Fragment] = []
         for file, groups in zip(self.files, self._groups, strict=True):
             first = row = rows = size = 0
@@ -74,20 +76,23 @@ class Parquet:
                 with _opened(file) as parquet:
                     end += parquet.metadata.row_group(group).num_rows
                     for batch in parquet.iter_batches(
-                        _BATCH_ROWS, row_groups=[group], columns=self._read, use_threads=False
+                        _batch_rows(parquet, group),
+                        row_groups=[group],
+                        columns=self._read,
+                        use_threads=False,
                     ):
                         columns = {name: _values(batch.column(name)) for name in self._read}
                         for row in range(batch.num_rows):
                             number += 1
                             yield self._row(file, number, columns, row, plan)
             except DataError as error:
-                yield BadRow(f"{file.path}, rows {number + 1} to {end}", str(error))
+                yield BadRow(f"{file.shown}, rows {number + 1} to {end}", str(error))
             number = end
 
     def _row(
         self, file: InputFile, number: int, columns: dict[str, Any], row: int, plan: list[Any]
     ) -> Row | BadRow:
-        location = f"{file.path}, row {number}"
+        location = f"{file.shown}, row {number}"
         values = {}
         name = ""
         try:
@@ -126,8 +131,9 @@ class Parquet:
         for file, groups in zip(self.files, self._groups, strict=True):
             if any(rows for rows, _ in groups):
                 with _opened(file) as parquet:
-                    batches = parquet.iter_batches(batch_size=_SAMPLE_ROWS, columns=self._read)
-                    batch = next(batches)
+                    group = next(n for n, (rows, _) in enumerate(groups) if rows)
+                    size = min(_SAMPLE_ROWS, _batch_rows(parquet, group))
+                    batch = next(parquet.iter_batches(size, row_groups=[group], columns=self._read))
                     return {name: _values(batch.column(name)) for name in self._read}
         raise DataError(f"{self._first}: the input has no rows.")
 
@@ -176,6 +182,13 @@ def _opened(file: InputFile) -> Iterator[pq.ParquetFile]:
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{file.path}: no Parquet file that can be read ({reason}).") from None
+
+
+def _batch_rows(parquet: pq.ParquetFile, group: int) -> int:
+    """Rows that are in memory at a time."""
+    about = parquet.metadata.row_group(group)
+    row_bytes = about.total_byte_size / max(1, about.num_rows)
+    return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES / max(1, row_bytes))))
 
 
 def _tensor_of(

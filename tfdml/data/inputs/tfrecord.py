@@ -15,6 +15,7 @@ from tfdml.data.example import decode
 from tfdml.data.features import make_schema
 from tfdml.data.index import Index, index_path
 from tfdml.data.inputs import columns as table
+from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.files import find_files
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
 from tfdml.data.inputs.options import InputOptions
@@ -36,7 +37,7 @@ _FRAGMENT_BYTES = 16 * 1024 * 1024
 _SPLIT_WORDS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
 
 
-class TfRecord:
+class TfRecord(FileInput):
     """Records of shards; the schema is that of manifest.json or features.json beside them, or inferred."""
 
     def __init__(self, patterns: Sequence[str], options: InputOptions):
@@ -70,10 +71,7 @@ class TfRecord:
                 "them with --format=tfrecord."
             )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "files": ()}
-
-    def fragments(self) -> list[Fragment]:
+    def _find_fragments(self) -> list[Fragment]:
         found: list[Fragment] = []
         for file in self.files:
             for start, stop, row, rows in self._cuts(file):
@@ -121,9 +119,9 @@ class TfRecord:
         converters = {name: converter(feature) for name, feature in self._stored.items()}
         labels = self._labels(file)
         if not file.size:
-            yield BadRow(file.path, "the file is empty")
+            yield BadRow(file.shown, "the file is empty")
         for number, record in self._records(file, fragment):
-            location = f"{file.path}, record {number}"
+            location = f"{file.shown}, record {number}"
             if isinstance(record, RecordError):
                 yield BadRow(location, str(record).removeprefix(f"{file.path}: "))
                 continue
