@@ -6,7 +6,7 @@ import pytest
 from tfdml.data import shard_cache
 from tfdml.data.order import Order
 from tfdml.data.shard_cache import CacheEntry, ShardCache
-from tfdml.data.staging import StagedShards
+from tfdml.data.staging import StagedShards, put_together
 from tfdml.errors import ConfigError, DataError
 
 
@@ -78,3 +78,21 @@ def test_a_set_that_is_read_all_over_stays(tmp_path):
         patch.setattr(shard_cache, "PATIENCE_SECONDS", 0.1)
         staged.cache.use([other])
     assert all(staged.cache.has(staged.entries[i]) for i in (1, 2, 3))
+
+
+def test_remote_and_local_shards_put_together(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    remote = staged_of(tmp_path / "a", 400)
+    both = put_together(put_together(None, 1, remote, 4), 5, remote, 4)
+    both = put_together(both, 9, None, 2)
+    assert put_together(None, 1, None, 2) is None
+    assert [entry and entry.key for entry in both.entries] == [
+        None, "s0", "s1", "s2", "s3", "s0", "s1", "s2", "s3", None, None,
+    ]  # fmt: skip
+    found = both.read_now(tf.range(4), np.array([0, 4, 6, 10]), 0, 0, lambda ids: ids)
+    assert found.numpy().tolist() == [0, 1, 2, 3]
+    with pytest.raises(ConfigError, match=r"share one shard cache, got .*/a of 400 .*/b of 400"):
+        remote.followed_by(staged_of(tmp_path / "b", 400), 4)
+    order = Order(70, 8, 0, "shards", shard_sizes=(10,) * 7, window_shards=2)
+    with pytest.raises(ConfigError, match="a window of 2 shards may have 700 bytes"):
+        remote.preceded_by(3).in_order(order)

@@ -59,19 +59,20 @@ def upcoming(order: Windows, epoch: int, window: int) -> Iterator[int]:
 
 
 def as_many_as_fit(
-    order: Windows, epoch: int, window: int, entries: Sequence[CacheEntry], limit_bytes: int
+    order: Windows, epoch: int, window: int, entries: Sequence[CacheEntry | None], limit_bytes: int
 ) -> list[CacheEntry]:
     """The first of the upcoming shards, each once, which together have `limit_bytes` at most."""
-    wanted: dict[int, CacheEntry] = {}
+    wanted: dict[int, CacheEntry | None] = {}
     for shard in upcoming(order, epoch, window):
         if shard not in wanted:
-            limit_bytes -= entries[shard].num_bytes
+            entry = entries[shard]
+            limit_bytes -= entry.num_bytes if entry else 0
             if limit_bytes < 0:
                 break
-            wanted[shard] = entries[shard]
+            wanted[shard] = entry
             if len(wanted) == len(entries):
                 break
-    return list(wanted.values())
+    return [entry for entry in wanted.values() if entry]
 
 
 class FetchAhead:
@@ -80,7 +81,7 @@ class FetchAhead:
     def __init__(
         self,
         cache: ShardCache,
-        entries: Sequence[CacheEntry],
+        entries: Sequence[CacheEntry | None],
         order: Windows,
         num_threads: int = 4,
     ):
@@ -143,7 +144,8 @@ class FetchAhead:
         if window is None:
             return []
         epoch, number = window
-        return [self._entries[shard] for shard in self._order.windows(epoch)[number]]
+        entries = (self._entries[shard] for shard in self._order.windows(epoch)[number])
+        return [entry for entry in entries if entry]
 
     def _work(self) -> None:
         try:

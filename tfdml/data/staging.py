@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +30,13 @@ class StagedShards:
 
     Args:
         cache: holds at least a window of shards.
-        entries: shard i of the record set.
+        entries: shard i of the record set; None for one that is on a local disk anyway.
         order: in which they are read; without one, any shard may be needed at any time.
         num_threads: that fetch ahead.
     """
 
     cache: ShardCache
-    entries: Sequence[CacheEntry]
+    entries: Sequence[CacheEntry | None]
     order: Windows | None = None
     num_threads: int = 4
     _kept: dict[int, Pins] = dataclasses.field(default_factory=dict, init=False, repr=False)
@@ -52,8 +52,30 @@ class StagedShards:
             together = [len(window) for window in order.windows(0)]
             if sum(together) == len(self.entries) > max(together):
                 windows = order
-        check_limit(self.cache.limit_bytes, [entry.num_bytes for entry in self.entries], windows)
+        check_limit(self.cache.limit_bytes, list(map(_bytes_of, self.entries)), windows)
         return dataclasses.replace(self, order=windows)
+
+    def followed_by(self, other: StagedShards | None, num_shards: int) -> StagedShards:
+        """The shards of this set and then those of another one, `num_shards`, which may be local (None).
+
+        Raises:
+            ConfigError: the other one has another cache.
+        """
+        if other is None:
+            return dataclasses.replace(
+                self, entries=(*self.entries, *[None] * num_shards), order=None
+            )
+        mine, its = self.cache, other.cache
+        if (mine.directory, mine.limit_bytes) != (its.directory, its.limit_bytes):
+            raise ConfigError(
+                f"record sets that are put together share one shard cache, got {mine.directory} of "
+                f"{mine.limit_bytes:,} bytes and {its.directory} of {its.limit_bytes:,} bytes. Use one for both."
+            )
+        return dataclasses.replace(self, entries=(*self.entries, *other.entries), order=None)
+
+    def preceded_by(self, num_shards: int) -> StagedShards:
+        """So many local shards, and then those of this set."""
+        return dataclasses.replace(self, entries=(*[None] * num_shards, *self.entries), order=None)
 
     def read(
         self,
@@ -91,21 +113,25 @@ class StagedShards:
                 return read_local(ids)
             groups = self._groups(numbers)
             if len(groups) == 1:
-                with self.cache.use([self.entries[i] for i in groups[0]]):
+                with self._use(groups[0]):
                     return read_local(ids)
             parts, places = [], []
             for group in groups:
                 here = np.flatnonzero(np.isin(shards, group))
-                with self.cache.use([self.entries[i] for i in group]):
+                with self._use(group):
                     parts.append(read_local(tf.gather(ids, here)))
                 places.append(here)
         return tf.gather(tf.concat(parts, 0), np.argsort(np.concatenate(places)))
+
+    def _use(self, shards: Iterable[int]) -> Pins:
+        entries = (self.entries[shard] for shard in shards)
+        return self.cache.use([entry for entry in entries if entry is not None])
 
     def _keep(self, shards: np.ndarray) -> None:
         """Pin these for good: all of them fit, and each batch needs many."""
         for shard in shards.tolist():
             if shard not in self._kept:
-                pins = self.cache.use([self.entries[shard]])
+                pins = self._use([shard])
                 if self._kept.setdefault(shard, pins) is not pins:
                     pins.close()  # another batch was faster
 
@@ -114,10 +140,11 @@ class StagedShards:
         groups: list[list[int]] = [[]]
         free = self.cache.limit_bytes
         for shard in shards.tolist():
-            free -= self.entries[shard].num_bytes
-            if free < 0 and groups[-1]:
+            num_bytes = _bytes_of(self.entries[shard])
+            if num_bytes > free and groups[-1]:
                 groups.append([])
-                free = self.cache.limit_bytes - self.entries[shard].num_bytes
+                free = self.cache.limit_bytes
+            free -= num_bytes
             groups[-1].append(shard)
         return groups
 
@@ -130,6 +157,19 @@ class StagedShards:
     def _only_ahead(self) -> FetchAhead:
         order = self.order or AllAtOnce(len(self.entries))
         return FetchAhead(self.cache, self.entries, order, self.num_threads)
+
+
+def put_together(
+    first: StagedShards | None, num_first: int, second: StagedShards | None, num_second: int
+) -> StagedShards | None:
+    """What stages two record sets, one after the other, of which each may be local (None)."""
+    if first is not None:
+        return first.followed_by(second, num_second)
+    return second.preceded_by(num_first) if second is not None else None
+
+
+def _bytes_of(entry: CacheEntry | None) -> int:
+    return entry.num_bytes if entry else 0
 
 
 def check_limit(limit_bytes: int, shard_bytes: Sequence[int], order: Windows) -> None:
