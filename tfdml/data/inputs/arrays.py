@@ -13,12 +13,13 @@ import numpy as np
 from tfdml.data.features import FLOATS, INTEGERS, Feature, make_schema
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.array_sets import Array, ArraySet, array_set, by_split, check_alike
+from tfdml.data.inputs.array_values import check_shape, fit_dtype, wanted_dtype
 from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.image_column import image_column
 from tfdml.data.inputs.images import encode_png, image_feature, read_header
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
 from tfdml.data.inputs.options import InputOptions
-from tfdml.data.inputs.values import check_shape, fit_dtype, from_python, image_bytes, wanted_dtype
+from tfdml.data.inputs.values import from_python, image_bytes
 from tfdml.errors import DataError
 
 _FRAGMENT_BYTES = 16 * 1024 * 1024

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tfdml.data.inputs.cuts import Cut, skip_byte_order_mark
-from tfdml.data.inputs.files import open_file
 from tfdml.data.inputs.input import InputFile
+from tfdml.data.inputs.opening import open_file
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024

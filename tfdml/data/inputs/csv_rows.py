@@ -12,11 +12,13 @@ from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.csv_records import Record, cut_at_records, records
 from tfdml.data.inputs.cuts import fragments_of_files, lines_between, pieces_of
 from tfdml.data.inputs.file_input import FileInput
-from tfdml.data.inputs.files import find_files, open_file, refuse_compressed
+from tfdml.data.inputs.files import find_files
 from tfdml.data.inputs.image_column import image_column, look_at
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
+from tfdml.data.inputs.opening import open_file, refuse_compressed
 from tfdml.data.inputs.options import InputOptions
-from tfdml.data.inputs.values import MISSING, from_text
+from tfdml.data.inputs.text_values import from_text
+from tfdml.data.inputs.values import MISSING
 from tfdml.errors import ConfigError, DataError
 
 _SAMPLE_FILES = 8

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
-from tfdml.data.inputs.files import open_file
 from tfdml.data.inputs.input import Fragment, InputFile
+from tfdml.data.inputs.opening import open_file
 from tfdml.errors import DataError
 
 _BLOCK_BYTES = 1024 * 1024

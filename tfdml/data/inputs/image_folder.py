@@ -13,9 +13,10 @@ from typing import Any
 from tfdml.data.features import Feature, Schema, make_schema
 from tfdml.data.inputs.columns import chosen
 from tfdml.data.inputs.file_input import FileInput
-from tfdml.data.inputs.files import find_files, group_files, read_file
+from tfdml.data.inputs.files import find_files, group_files
 from tfdml.data.inputs.images import SUFFIXES, check_image, fits, image_feature, read_header
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
+from tfdml.data.inputs.opening import read_file
 from tfdml.data.inputs.options import InputOptions
 from tfdml.errors import DataError
 

@@ -13,9 +13,10 @@ from tfdml.data.features import Feature, make_schema
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.cuts import cut_at_lines, fragments_of_files, lines_between, pieces_of
 from tfdml.data.inputs.file_input import FileInput
-from tfdml.data.inputs.files import find_files, open_file, refuse_compressed
+from tfdml.data.inputs.files import find_files
 from tfdml.data.inputs.image_column import image_column, look_at
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
+from tfdml.data.inputs.opening import open_file, refuse_compressed
 from tfdml.data.inputs.options import InputOptions
 from tfdml.data.inputs.values import from_python
 from tfdml.errors import DataError

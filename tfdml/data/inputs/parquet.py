@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfdml.data.features import Feature, make_schema
 from tfdml.data.inputs import columns as table
+from tfdml.data.inputs.arrow_values import bytes_of, holds_images, is_binary, tensor_of, values_of
 from tfdml.data.inputs.file_input import FileInput
-from tfdml.data.inputs.files import find_files, open_file
+from tfdml.data.inputs.files import find_files
 from tfdml.data.inputs.image_column import image_column, look_at
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
+from tfdml.data.inputs.opening import open_file
 from tfdml.data.inputs.options import InputOptions
 from tfdml.data.inputs.values import from_python
 from tfdml.errors import DataError
@@ -81,7 +82,7 @@ class Parquet(FileInput):
                         columns=self._read,
                         use_threads=False,
                     ):
-                        columns = {name: _values(batch.column(name)) for name in self._read}
+                        columns = {name: values_of(batch.column(name)) for name in self._read}
                         for row in range(batch.num_rows):
                             number += 1
                             yield self._row(file, number, columns, row, plan)
@@ -134,7 +135,7 @@ class Parquet(FileInput):
                     group = next(n for n, (rows, _) in enumerate(groups) if rows)
                     size = min(_SAMPLE_ROWS, _batch_rows(parquet, group))
                     batch = next(parquet.iter_batches(size, row_groups=[group], columns=self._read))
-                    return {name: _values(batch.column(name)) for name in self._read}
+                    return {name: values_of(batch.column(name)) for name in self._read}
         raise DataError(f"{self._first}: the input has no rows.")
 
     def _feature(self, name: str, kind: pa.DataType, sample: list[Any]) -> Feature:
@@ -145,14 +146,14 @@ class Parquet(FileInput):
             return table.label_feature(
                 name, self._options, self._column(name), only_integers=integers
             )
-        if (said is not None and said.kind == "image") or (said is None and _holds_images(there)):
+        if (said is not None and said.kind == "image") or (said is None and holds_images(there)):
             return look_at(there[:_SAMPLE_IMAGES], self._first, self._options.image_shape, name)
         if said is not None and said.kind == "text":
             return Feature("text")
-        dtype, shape = _tensor_of(kind, name, self._first, there)
+        dtype, shape = tensor_of(kind, name, self._first, there)
         if said is not None:
             return Feature("tensor", said.dtype, shape if said.shape is None else said.shape)
-        if dtype == "string" and not shape and not _is_binary(kind):
+        if dtype == "string" and not shape and not is_binary(kind):
             return Feature("text")
         return Feature("tensor", dtype, shape)
 
@@ -169,7 +170,7 @@ class Parquet(FileInput):
         if feature.kind == "image":
             return image_column(feature, file, reencode=self._options.reencode)
         if feature.kind == "tensor" and feature.dtype == "string" and not feature.shape:
-            return _bytes
+            return bytes_of
         return from_python(feature)
 
 
@@ -189,86 +190,3 @@ def _batch_rows(parquet: pq.ParquetFile, group: int) -> int:
     about = parquet.metadata.row_group(group)
     row_bytes = about.total_byte_size / max(1, about.num_rows)
     return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES / max(1, row_bytes))))
-
-
-def _tensor_of(
-    kind: pa.DataType, name: str, where: str, sample: list[Any]
-) -> tuple[str, tuple[int | None, ...]]:
-    """NumPy's name of the innermost type, and the shape that lists around it make."""
-    depth = 0
-    while (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    ):
-        kind, depth = kind.value_type, depth + 1
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_boolean(kind):
-        dtype = "bool"
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        dtype = str(np.dtype(kind.to_pandas_dtype()))
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_binary(kind):
-        dtype = "string"
-    else:
-        raise DataError(
-            f"{where}: the column {name!r} is of the type {kind}, which is no feature. Leave it out with "
-            f"--drop={name}, or write it as a number or text."
-        )
-    if not depth:
-        return dtype, ()
-    try:
-        shapes = [_shape(value) for value in sample]
-        shape = table.common_shape(shapes, name) if shapes else (None,) * depth
-    except ValueError as error:
-        raise DataError(
-            f"{where}: the column {name!r}: {error}. Leave it out with --drop={name}."
-        ) from None
-    if len(shape) < depth:  # all lists looked at are empty
-        shape = (None,) * depth
-    return dtype, shape
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | np.ndarray):
-        return ()
-    shapes = {_shape(each) for each in value} if isinstance(value, list) else {value.shape[1:]}
-    if len(shapes) > 1:
-        raise ValueError("its lists have different lengths")
-    return (len(value), *next(iter(shapes), ()))
-
-
-def _values(column: pa.Array) -> Any:
-    """A column's values, by row number: NumPy numbers where none is null, else Python values."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if column.null_count == 0 and pa.types.is_fixed_size_list(column.type):
-        inner, sizes = column, []
-        while pa.types.is_fixed_size_list(inner.type):
-            sizes.append(inner.type.list_size)
-            inner = inner.flatten()
-        if inner.null_count == 0 and (
-            pa.types.is_integer(inner.type) or pa.types.is_floating(inner.type)
-        ):
-            return inner.to_numpy(zero_copy_only=False).reshape(len(column), *sizes)
-    return column.to_pylist()
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )
-
-
-def _holds_images(values: list[Any]) -> bool:
-    """Whether binary values are PNG or JPEG files; Hugging Face puts them into {"bytes", "path"}."""
-    first = values[0] if values else None
-    if isinstance(first, dict):
-        first = first.get("bytes") if first.keys() == {"bytes", "path"} else None
-    return isinstance(first, bytes) and first.startswith((b"\x89PNG", b"\xff\xd8\xff"))
-
-
-def _bytes(value: Any) -> bytes:
-    if value is None:
-        return b""
-    return value.encode() if isinstance(value, str) else bytes(value)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from tfdml.data.features import Feature, make_schema
 from tfdml.data.inputs.cuts import cut_at_lines, fragments_of_files, lines_between, pieces_of
 from tfdml.data.inputs.file_input import FileInput
-from tfdml.data.inputs.files import find_files, group_files, open_file, read_file, refuse_compressed
+from tfdml.data.inputs.files import find_files, group_files
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
+from tfdml.data.inputs.opening import open_file, read_file, refuse_compressed
 from tfdml.data.inputs.options import InputOptions
 from tfdml.errors import DataError
 
