@@ -27,8 +27,10 @@ LookUp = Callable[[tf.Tensor], Any]
 
 
 @tf.autograph.experimental.do_not_convert
-def slices(source: Source, look_up: LookUp | None, start: Position, part: Slice) -> tf.data.Dataset:
-    """Endless (batch, rows, global_rows) of the slice, from `start` on; see `Source.slices`.
+def batches(
+    source: Source, look_up: LookUp | None, start: Position, part: Slice, *, with_counts: bool
+) -> tf.data.Dataset:
+    """Endless batches of the slice, from `start` on; with counts (batch, rows, global_rows), see `Source.slices`.
 
     Args:
         look_up: ids int64 [n] -> decoded examples, where they are cached.
@@ -43,14 +45,16 @@ def slices(source: Source, look_up: LookUp | None, start: Position, part: Slice)
         if rows.vary:
             kept = tf.maximum(counts[0], 1)
             batch = tf.nest.map_structure(lambda leaf: leaf[:kept], batch)
-        return (batch if source.batching is None else source.batching(batch), *counts)
+        if source.batching is not None:
+            batch = source.batching(batch)
+        return (batch, *counts) if with_counts else batch
 
     if by_example:
         examples = _examples(source, steps, fetch, transform)
         stack = examples.ragged_batch if source.ragged else examples.batch
-        batches = stack(rows.usual, drop_remainder=True)
+        stacked = stack(rows.usual, drop_remainder=True)
         counts = _each_step(source.order, start, lambda epoch, tables: rows.counts)
-        result = _parallel(tf.data.Dataset.zip(batches, counts), finish)
+        result = _parallel(tf.data.Dataset.zip(stacked, counts), finish)
     else:
         result = _parallel(steps, lambda step: finish(fetch(step), rows.counts(step["step"])))
     options = tf.data.Options()

@@ -7,7 +7,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from tfdml.data.read_errors import MARK
 from tfdml.data.records import RecordSet
+from tfdml.errors import DataError
 from tfdml.native import loader
 
 
@@ -28,9 +30,7 @@ def read(records: RecordSet, ids: tf.Tensor, epoch: tf.Tensor, step: tf.Tensor) 
 def _read_local(records: RecordSet, ids: tf.Tensor) -> tf.Tensor:
     ops = loader.ops()
     if ops is None:
-        serialised = tf.numpy_function(
-            lambda ids: np.array(records.read_now(ids), object), [ids], tf.string
-        )
+        serialised = tf.numpy_function(functools.partial(_read_now, records), [ids], tf.string)
         serialised.set_shape(ids.shape)
         return serialised
     shards = records.shards
@@ -42,3 +42,10 @@ def _read_local(records: RecordSet, ids: tf.Tensor) -> tf.Tensor:
         first_ids=tf.constant(records.first_ids),
         keep_open=records.staged is None,
     )
+
+
+def _read_now(records: RecordSet, ids: np.ndarray) -> np.ndarray:
+    try:
+        return np.array(records.read_now(ids), object)
+    except DataError as error:
+        raise DataError(f"{MARK}{error}") from None

@@ -7,6 +7,7 @@ this module does not import TensorFlow; `RecordSet.read` does.
 from __future__ import annotations
 
 import functools
+import os
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,15 @@ class Shard:
     def offsets(self) -> np.ndarray:
         """uint64 [num_records + 1], mapped from the index file."""
         return _offsets(self.index, self.num_records)
+
+    def check_size(self, num_bytes: int) -> None:
+        """Raises DataError unless the file still has the size that the index is for."""
+        expected = int(self.offsets()[-1])
+        if num_bytes != expected:
+            raise DataError(
+                f"{self.path}: has {num_bytes} bytes, its index is for {expected}. Was the shard replaced or cut "
+                "short? See tfdml verify."
+            )
 
     def labels(self) -> np.ndarray | None:
         """int32 [num_records], or None where the index has none."""
@@ -187,6 +197,7 @@ class RecordSet:
             offsets = shard.offsets()
             try:
                 with open(shard.path, "rb") as file:
+                    shard.check_size(os.fstat(file.fileno()).st_size)
                     for place in np.flatnonzero(shards == shard_number):
                         number = int(numbers[place])
                         offset = int(offsets[number])

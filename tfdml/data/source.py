@@ -89,11 +89,11 @@ class Source:
         A batch has `part.rows(order.rows(step))` rows; where that is none, it has one, the first of the global
         batch, which the caller must not count.
         """
-        return self.slices(start, part).map(lambda batch, rows, global_rows: batch)
+        return pipeline.batches(self, self._look_up, start, part, with_counts=False)
 
     def slices(self, start: Position, part: Slice) -> tf.data.Dataset:
         """As `dataset`, of (batch, rows, global_rows): how many rows count, and those of the global batch, int32."""
-        return pipeline.slices(self, self._look_up, start, part)
+        return pipeline.batches(self, self._look_up, start, part, with_counts=True)
 
     @functools.cached_property
     def _look_up(self) -> Callable[[tf.Tensor], Any] | None:

@@ -32,27 +32,25 @@ def index_of(shard: Path) -> tuple[Path, int]:
     Raises:
         DataError: the shard is damaged, or its index does not fit.
     """
-    beside = index_file.index_path(shard)
-    if beside.exists():
-        return beside, _records_of(beside, shard)
-    cached = _cached(shard, ".idx")
-    if cached.exists():
-        return cached, _records_of(cached, shard)
-    with one_process_at_a_time(_cached(shard, ".lock")):
-        for there in (beside, cached):
-            if there.exists():
-                return there, _records_of(there, shard)
-        index = Index.scanned(shard)
-        for path in (beside, cached):
-            try:
-                index.write(path)
-                return path, len(index)
-            except OSError as error:
-                failure = error
-    raise DataError(
-        f"{cached}: the index of {shard} cannot be kept here ({failure.strerror or failure}) nor beside the shard. "
-        "XDG_CACHE_HOME says where the cache is."
-    )
+    beside, cached = index_file.index_path(shard), _cached(shard, ".idx")
+    for path in (beside, cached):
+        if path.exists():
+            return path, _records_of(path, shard)
+    # Processes that come at the same time do the same work; each writes a whole file.
+    index = Index.scanned(shard)
+    try:
+        index.write(beside)
+        return beside, len(index)
+    except OSError:
+        pass
+    try:
+        index.write(cached)
+    except OSError as error:
+        raise DataError(
+            f"{cached}: the index of {shard} cannot be kept here ({error.strerror or error}) nor beside the shard. "
+            "XDG_CACHE_HOME says where the cache is."
+        ) from None
+    return cached, len(index)
 
 
 def unpacked_copy(shard: Path) -> Path:
