@@ -7,16 +7,34 @@ import sys
 import uuid
 from pathlib import Path
 
+import fsspec
+import fsspec.implementations.local
 import pytest
 
 from tfdml.data.storage import LocalStorage, Storage, is_remote, storage_for
 from tfdml.errors import ConfigError, DataError
 
 
-@pytest.fixture(params=["local", "memory"])
+class Renaming(fsspec.implementations.local.LocalFileSystem):
+    """A remote file system where what is half written is seen, and that does not rename over a file, as HDFS."""
+
+    protocol = "renaming"
+
+    def mv(self, path1, path2, **options):
+        if os.path.exists(path2):
+            raise FileExistsError(path2)
+        os.rename(path1, path2)
+
+
+fsspec.register_implementation("renaming", Renaming, clobber=True)
+
+
+@pytest.fixture(params=["local", "memory", "renaming"])
 def storage(request, tmp_path) -> Storage:
     if request.param == "local":
         return storage_for(tmp_path / "there")
+    if request.param == "renaming":
+        return storage_for(f"renaming://{tmp_path}/there")
     return storage_for(f"memory://{uuid.uuid4().hex}/there")
 
 
@@ -99,6 +117,17 @@ def test_only_local_files_have_a_path(tmp_path):
     assert storage_for(tmp_path).is_local and not storage_for("memory://x").is_local
     assert is_remote("s3://b/c") and is_remote("simplecache::s3://b")
     assert not is_remote(tmp_path) and not is_remote("file:///x") and not is_remote("a:b")
+
+
+def test_half_a_file_is_never_under_its_name(tmp_path, monkeypatch):
+    def fail(self, path, data, **options):
+        Path(path).write_bytes(data[:2])
+        raise ValueError("half")
+
+    monkeypatch.setattr(Renaming, "pipe_file", fail)
+    with pytest.raises(DataError, match="a: ValueError: half"):
+        storage_for(f"renaming://{tmp_path}").write_bytes("a", b"1234")
+    assert storage_for(f"renaming://{tmp_path}").names() == []
 
 
 def test_publish_from_another_file_system(tmp_path, monkeypatch):

@@ -138,6 +138,8 @@ class RemoteStorage(Storage):
             fs.makedirs(parent, exist_ok=True)
             partial = f"{parent}/.{last}.{os.getpid()}.partial"
             put(partial)
+            if fs.exists(path):
+                fs.rm_file(path)  # HDFS and SFTP do not rename over a file
             fs.mv(partial, path)
 
         self._ask(name, whole, num_bytes=num_bytes)
