@@ -38,7 +38,7 @@ def fit_dtype(values: np.ndarray, dtype: str) -> np.ndarray:
         if not np.array_equal(values, np.rint(values)):
             raise ValueError(f"it has fractions, and is read as {dtype}")
         low, high = limits(dtype)
-        if values.size and not (low <= values.min() and values.max() <= high):
+        if values.size and not (low <= values.min().item() and values.max().item() <= high):
             raise ValueError(f"a number does not fit into {dtype}")
     elif dtype == "bool" and values.dtype.kind in "iuf" and not np.isin(values, (0, 1)).all():
         raise ValueError("it has other numbers than 0 and 1, and is read as bool")
