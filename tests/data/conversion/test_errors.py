@@ -195,9 +195,9 @@ def test_an_unknown_label_to_stratify_by(tmp_path):
 
 
 def test_memory_decides_how_many_processes_there_are(tmp_path):
-    assert allowed_processes(request(tmp_path, memory_bytes=16 << 20), 8) == 1
-    assert allowed_processes(request(tmp_path, memory_bytes=1 << 30), 8) == 7
-    assert allowed_processes(request(tmp_path, memory_bytes=8 << 30), 8) == 8
+    assert allowed_processes(request(tmp_path, memory_bytes=16 << 20, num_shards=9), 8) == 1
+    assert allowed_processes(request(tmp_path, memory_bytes=1 << 30, num_shards=9), 8) == 7
+    assert allowed_processes(request(tmp_path, memory_bytes=8 << 30, num_shards=9), 8) == 8
 
 
 def test_bugs_keep_their_traceback():

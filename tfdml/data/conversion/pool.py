@@ -48,6 +48,9 @@ class Pool:
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Pool:
+        if self._num_processes > 1:
+            # Before there are tasks: they import while these are made.
+            self._workers = [_Worker(self._inherited) for _ in range(self._num_processes)]
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -68,7 +71,7 @@ class Pool:
             RuntimeError: with the traceback of a bug in a task.
         """
         waiting = deque(tasks)
-        if self._num_processes == 1 or (len(waiting) <= 1 and not self._workers):
+        if self._num_processes == 1:
             progress = Progress(on_progress)
             for task in waiting:
                 result, failure = run_task(function, job, task, progress)
@@ -76,7 +79,6 @@ class Pool:
                     raise _error(failure)
                 yield task, result
             return
-        self._start(min(self._num_processes, len(waiting)))
         for worker in self._workers:
             worker.send(("job", function, job))
         busy: dict[Connection, tuple[_Worker, Any]] = {}
@@ -97,10 +99,6 @@ class Pool:
                     del busy[worker.connection]
                     idle.append(worker)
                     yield task, values[0]
-
-    def _start(self, number: int) -> None:
-        while len(self._workers) < number:
-            self._workers.append(_Worker(self._inherited))
 
 
 class _Worker:

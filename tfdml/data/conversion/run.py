@@ -101,9 +101,10 @@ def convert(
 
 def allowed_processes(request: Conversion, num_processes: int | None) -> int:
     """How many processes `memory_bytes` has room for, and at most `num_processes`; None takes as many as pay."""
-    input_bytes = sum(fragment.size_bytes for fragment in request_fragments(request))
-    small = input_bytes < _WORTH_PROCESSES_BYTES
+    fragments = request_fragments(request)
+    small = sum(fragment.size_bytes for fragment in fragments) < _WORTH_PROCESSES_BYTES
     wanted = num_processes or (1 if small else len(os.sched_getaffinity(0)))
+    wanted = min(wanted, max(len(fragments), request.num_shards or 1))
     each = _PROCESS_BYTES + _GROUPS_HELD * request.group_bytes
     return max(1, min(wanted, request.memory_bytes // each))
 

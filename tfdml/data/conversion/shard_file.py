@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfdml.data.conversion.records import Tally
+from tfdml.data.conversion.writeback import EarlyWriting
 from tfdml.data.dataset_manifest import Shard
 from tfdml.data.index import Index, as_labels, index_name
 from tfdml.data.record_file import RecordWriter
@@ -32,6 +33,7 @@ class ShardFile:
         self._temporary = state.temporary(name)
         self._file = self._temporary.open("wb", buffering=_BUFFER_BYTES)
         self._writer = RecordWriter(self._file, compression)
+        self._early = EarlyWriting(self._file.fileno())
 
     def __enter__(self) -> ShardFile:
         return self
@@ -55,6 +57,7 @@ class ShardFile:
     ) -> None:
         """Framed records that are one after the other, the framed size of each, and their labels."""
         self._writer.write_block(framed, lengths)
+        self._early.reached(self._writer.bytes_written)
         self._labels.append(as_labels(labels))
 
     def finish(self, tally: Tally, *, labels: bool) -> Shard:
