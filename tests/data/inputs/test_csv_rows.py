@@ -55,6 +55,21 @@ def test_an_integer_column_with_gaps_is_read_as_float(tmp_path):
     assert source.schema == {**tensors("float32", "n"), **tensors("int64", "m")}
 
 
+def test_a_few_errors_do_not_make_a_column_text(tmp_path):
+    lines = [f"{n},{n % 3}" for n in range(100)]
+    lines[40], lines[60] = "4o,1", "60,O"
+    source = opened("csv", write(tmp_path, "\n".join(["n,y", *lines])), label="y")
+    assert source.schema == {**tensors("int64", "n"), "y": Feature("label")}
+    rows, bad = read(source)
+    assert len(rows) == 98
+    assert bad[0].reason.startswith(
+        "column 'n': '4o' is no integer (the rows looked at first are int64"
+    )
+    assert bad[1].reason == "column 'y': the label 'O' is no integer"
+    numbered = write(tmp_path, "flat\n" + "".join(f"{n}\n{n}b\n" for n in range(50)))
+    assert opened("csv", numbered).schema == {"flat": Feature("text")}
+
+
 def test_flags_say_what_columns_hold(tmp_path):
     file = write(tmp_path, "5;1 2 3;a;x\n6;[4, 5, 6];b;y\n")
     source = opened(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -25,6 +25,7 @@ _SAMPLE_FILES = 8
 _SAMPLE_ROWS = 5_000  # of each
 _SAMPLE_BYTES = 4 * 1024 * 1024  # of each
 _SAMPLE_IMAGES = 100
+_ERRORS = 0.02  # of the sample may be of another kind than its column
 _BOOLEANS = frozenset(("true", "false", "True", "False", "TRUE", "FALSE"))
 
 
@@ -147,7 +148,7 @@ class Csv(FileInput):
                 name,
                 self._options,
                 self._column(column),
-                only_integers=all(table.is_integer(v) or v.strip() in MISSING for v in values),
+                only_integers=_nearly_all(values, table.is_integer),
             )
         if said.kind == "text":
             return Feature("text")
@@ -186,13 +187,20 @@ def _delimiter(given: str, file: str) -> str:
 
 def _guess(values: list[str]) -> Feature:
     """What a column holds, by a sample of its texts."""
-    there = [value for value in values if value.strip() not in MISSING]
-    if there and all(value in _BOOLEANS for value in there) and len(there) == len(values):
+    missing = any(value.strip() in MISSING for value in values)
+    if not missing and _nearly_all(values, _BOOLEANS.__contains__):
         return Feature("tensor", "bool")
-    if there and all(map(_is_number, there)):
-        whole = len(there) == len(values) and all(map(table.is_integer, there))
-        return Feature("tensor", "int64" if whole else "float32")
-    return Feature("text")
+    if not _nearly_all(values, _is_number):
+        return Feature("text")
+    whole = not missing and all(map(table.is_integer, filter(_is_number, values)))
+    return Feature("tensor", "int64" if whole else "float32")
+
+
+def _nearly_all(values: list[str], test: Callable[[str], bool]) -> bool:
+    """Whether values are of a kind, but for a few, which are errors then, and missing ones."""
+    there = [value for value in values if value.strip() not in MISSING]
+    others = sum(not test(value) for value in there)
+    return bool(there) and others <= len(there) * _ERRORS
 
 
 def _is_number(text: str) -> bool:
