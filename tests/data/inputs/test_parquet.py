@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 
 import numpy as np
@@ -109,6 +110,22 @@ def test_labels_and_keys(tmp_path):
     (bad,) = read(opened("parquet", tmp_path, label="n", class_names=list("abcde")))[1]
     assert bad.location == f"{tmp_path}/t.parquet, row 3"
     assert bad.reason == "column 'n': the label 5 is none of 0 to 4"
+
+
+def test_class_names_that_hugging_face_writes_into_files(tmp_path):
+    features = {
+        "y": {"names": ["no", "yes"], "_type": "ClassLabel"},
+        "n": {"dtype": "int64", "_type": "Value"},
+    }
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.table({"y": [1, 0], "n": [5, 6]}).replace_schema_metadata(metadata)
+    pq.write_table(table, tmp_path / "t.parquet")
+    source = opened("parquet", tmp_path)
+    assert source.schema["y"] == Feature("label", class_names=("no", "yes"))
+    assert source.schema["n"] == Feature("tensor", "int64")
+    assert [row["y"] for row in values(source)] == [1, 0]
+    pq.write_table(table.replace_schema_metadata({"huggingface": "{"}), tmp_path / "t.parquet")
+    assert opened("parquet", tmp_path).schema["y"] == Feature("tensor", "int64")
 
 
 def test_rows_that_are_not_what_the_first_are(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,20 @@ import pyarrow as pa
 
 from tfdml.data.inputs import columns as table
 from tfdml.errors import DataError
+
+
+def class_names_of(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+    """Column -> names of its classes, as the `datasets` package of Hugging Face writes them into a file."""
+    try:
+        about = json.loads((schema.metadata or {})[b"huggingface"])
+        features = about["info"]["features"]
+        return {
+            name: tuple(map(str, feature["names"]))
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
 
 
 def tensor_of(

@@ -11,7 +11,14 @@ import pyarrow.parquet as pq
 
 from tfdml.data.features import Feature, make_schema
 from tfdml.data.inputs import columns as table
-from tfdml.data.inputs.arrow_values import bytes_of, holds_images, is_binary, tensor_of, values_of
+from tfdml.data.inputs.arrow_values import (
+    bytes_of,
+    class_names_of,
+    holds_images,
+    is_binary,
+    tensor_of,
+    values_of,
+)
 from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.files import find_files
 from tfdml.data.inputs.image_column import image_column, look_at
@@ -44,6 +51,7 @@ class Parquet(FileInput):
         names = table.chosen(columns.names, options, self._first)
         self._read = [*names, *([options.key] if options.key and options.key not in names else [])]
         sample = self._sample()
+        self._class_names = class_names_of(columns)
         self.schema = make_schema(
             (name, self._feature(name, columns.field(name).type, sample[name])) for name in names
         )
@@ -141,6 +149,9 @@ class Parquet(FileInput):
     def _feature(self, name: str, kind: pa.DataType, sample: list[Any]) -> Feature:
         said = self._said.get(name)
         there = [value for value in sample if value is not None]
+        if name in self._class_names and (said is None or said.kind == "label"):
+            names = self._options.read_class_names() or self._class_names[name]
+            return Feature("label", class_names=names)
         if said is not None and said.kind == "label":
             integers = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
             return table.label_feature(
