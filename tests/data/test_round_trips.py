@@ -24,6 +24,7 @@ from tfdml.data.features import Feature
 from tfdml.data.inputs.input import open_input
 from tfdml.data.inputs.options import InputOptions
 from tfdml.data.stages.from_flags import stages_from_flags
+from tfdml.data.verify import plan_verify, verify
 
 pytestmark = pytest.mark.slow
 
@@ -301,6 +302,7 @@ def test_round_trip(tmp_path, case):
     assert sum(result.manifest.num_records(split) for split in ("train", "test")) >= len(
         given.expected
     )
+    assert verify(plan_verify(out, full=True)).findings == ()
     check(given, read_with_tfds(out))
     check(given, read_with_tensorflow(out, result.manifest.schema))
 
