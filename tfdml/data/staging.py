@@ -16,7 +16,7 @@ import numpy as np
 
 from tfdml.data.fetch_ahead import AllAtOnce, FetchAhead, Windows
 from tfdml.data.shard_cache import CacheEntry, Pins, ShardCache
-from tfdml.errors import ConfigError
+from tfdml.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -88,8 +88,13 @@ class StagedShards:
         """In a graph: string [n], the records `ids` (int64 [n]) of `shards` (int64 [n]), by `read_local`."""
         import tensorflow as tf
 
+        from tfdml.data.read_errors import MARK
+
         def read(ids, shards, epoch, step):
-            return self.read_now(ids, shards.numpy(), int(epoch), int(step), read_local)
+            try:
+                return self.read_now(ids, shards.numpy(), int(epoch), int(step), read_local)
+            except DataError as error:
+                raise DataError(f"{MARK}{error}") from None
 
         records = tf.py_function(read, [ids, shards, epoch, step], tf.string)
         records.set_shape([ids.shape[0]])
