@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tfdml.data.features import Feature
+from tfdml.data.inputs.png import whole_png
 from tfdml.errors import ConfigError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -47,6 +48,8 @@ def check_image(data: bytes, *, any_format: bool = False) -> Header:
     Raises:
         ValueError: for an image that is empty, truncated, damaged, or of a format not to be stored.
     """
+    if (png := whole_png(data)) is not None:
+        return Header("PNG", *png)
     with _open(data) as image:
         header = _header(image)
         if not any_format and header.format not in _READ_BY_TENSORFLOW:
