@@ -33,6 +33,7 @@ _BATCH_BYTES = 8 * 1024 * 1024  # as Python values
 _BATCH_ROWS = 1024
 _SAMPLE_ROWS = 1000
 _SAMPLE_IMAGES = 100
+_ERRORS = (pa.ArrowException, OSError)
 
 
 class Parquet(FileInput):
@@ -63,7 +64,7 @@ class Parquet(FileInput):
         found: list[Fragment] = []
         for file, groups in zip(self.files, self._groups, strict=True):
             first = row = rows = size = 0
-            for number, (num_rows, num_bytes) in enumerate([*groups, (0, _FRAGMENT_BYTES)]):
+            for number, (num_rows, num_bytes) in enumerate([*groups, (0, _FRAGMENT_BYTES + 1)]):
                 if number > first and size + num_bytes > _FRAGMENT_BYTES:
                     here = (len(found), file.path, first, number, size, row, (file,), rows)
                     found.append(Fragment(*here))
@@ -79,24 +80,25 @@ class Parquet(FileInput):
         (file,) = fragment.items
         plan = [(name, self._converter(name, file.path)) for name in self.schema]
         number = fragment.first_row
-        for group in range(fragment.start, fragment.stop):
-            end = number
-            try:
-                with _opened(file) as parquet:
-                    end += parquet.metadata.row_group(group).num_rows
-                    for batch in parquet.iter_batches(
-                        _batch_rows(parquet, group),
-                        row_groups=[group],
-                        columns=self._read,
-                        use_threads=False,
-                    ):
-                        columns = {name: values_of(batch.column(name)) for name in self._read}
-                        for row in range(batch.num_rows):
+        with _opened(file) as parquet:
+            for group in range(fragment.start, fragment.stop):
+                end = number + parquet.metadata.row_group(group).num_rows
+                try:
+                    for columns, size in self._columns(parquet, group):
+                        for row in range(size):
                             number += 1
                             yield self._row(file, number, columns, row, plan)
-            except DataError as error:
-                yield BadRow(f"{file.shown}, rows {number + 1} to {end}", str(error))
-            number = end
+                except _ERRORS as error:
+                    yield BadRow(f"{file.shown}, rows {number + 1} to {end}", _reason(error))
+                number = end
+
+    def _columns(self, parquet: pq.ParquetFile, group: int) -> Iterator[tuple[dict[str, Any], int]]:
+        """Column -> values of some rows, and how many."""
+        size = _batch_rows(parquet, group)
+        for batch in parquet.iter_batches(
+            size, row_groups=[group], columns=self._read, use_threads=False
+        ):
+            yield {name: values_of(batch.column(name)) for name in self._read}, batch.num_rows
 
     def _row(
         self, file: InputFile, number: int, columns: dict[str, Any], row: int, plan: list[Any]
@@ -141,9 +143,8 @@ class Parquet(FileInput):
             if any(rows for rows, _ in groups):
                 with _opened(file) as parquet:
                     group = next(n for n, (rows, _) in enumerate(groups) if rows)
-                    size = min(_SAMPLE_ROWS, _batch_rows(parquet, group))
-                    batch = next(parquet.iter_batches(size, row_groups=[group], columns=self._read))
-                    return {name: values_of(batch.column(name)) for name in self._read}
+                    columns, _ = next(self._columns(parquet, group))
+                    return {name: values[:_SAMPLE_ROWS] for name, values in columns.items()}
         raise DataError(f"{self._first}: the input has no rows.")
 
     def _feature(self, name: str, kind: pa.DataType, sample: list[Any]) -> Feature:
@@ -191,9 +192,12 @@ def _opened(file: InputFile) -> Iterator[pq.ParquetFile]:
     try:
         with open_file(file) as data, pq.ParquetFile(data) as parquet:
             yield parquet
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{file.path}: no Parquet file that can be read ({reason}).") from None
+    except _ERRORS as error:
+        raise DataError(f"{file.shown}: {_reason(error)}.") from None
+
+
+def _reason(error: Exception) -> str:
+    return f"no Parquet file that can be read ({' '.join(str(error).split())[:200]})"
 
 
 def _batch_rows(parquet: pq.ParquetFile, group: int) -> int:
