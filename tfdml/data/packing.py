@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdml.data.records import RecordSet
+from tfdml.data.records import RecordSet, Shard
 from tfdml.errors import ConfigError, DataError
 from tfdml.shared_files import appears_when_whole
 
@@ -134,11 +134,21 @@ class PackedRecords:
         begins = np.searchsorted(self.packing.starts[:-1], self.records.first_ids)
         return tuple(int(n) for n in np.diff(begins))
 
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Where the records are."""
+        return self.records.shards
+
+    @property
+    def staged(self) -> Any:
+        """How shards of a remote set are brought here; None where all are there."""
+        return self.records.staged
+
     def in_order(self, order: Any) -> PackedRecords:
         """The same, with shards of a remote set fetched ahead in the order of need."""
         return replace(self, records=self.records.in_order(order))
 
-    def read(self, ids: tf.Tensor, epoch: tf.Tensor, step: tf.Tensor) -> tf.RaggedTensor:
+    def read(self, ids: tf.Tensor, epoch: tf.Tensor | None, step: tf.Tensor) -> tf.RaggedTensor:
         """In a graph: rows int64 [n] -> string [n, None], the serialised records of each."""
         with (
             tf.init_scope()
