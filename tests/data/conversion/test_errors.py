@@ -195,9 +195,12 @@ def test_an_unknown_label_to_stratify_by(tmp_path):
 
 
 def test_memory_decides_how_many_processes_there_are(tmp_path):
-    assert allowed_processes(request(tmp_path, memory_bytes=16 << 20, num_shards=9), 8) == 1
-    assert allowed_processes(request(tmp_path, memory_bytes=1 << 30, num_shards=9), 8) == 7
-    assert allowed_processes(request(tmp_path, memory_bytes=8 << 30, num_shards=9), 8) == 8
+    fragments = Rows().fragments()
+    for memory_bytes, processes in ((16 << 20, 1), (1 << 30, 7), (8 << 30, 8)):
+        assert (
+            allowed_processes(request(tmp_path, memory_bytes=memory_bytes), fragments, 8)
+            == processes
+        )
 
 
 def test_bugs_keep_their_traceback():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,20 @@ def describe(request: Conversion) -> dict[str, Any]:
             "bytes": sum(file.size for file in request.input.files),
             "digest": input_digest(request.input.files, versions=True),
         },
+        "meaning": _meaning(request),
         "boot": _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "",
     }
+
+
+def _meaning(request: Conversion) -> str:
+    """A digest of what the settings stand for: flags name files, of classes or of a vocabulary, that may change."""
+    values: list[Any] = [{name: each.to_json() for name, each in request.input.schema.items()}]
+    for stage in request.stages:
+        files = {
+            name: hashlib.sha256(data).hexdigest() for name, data in stage.side_files().items()
+        }
+        values.append([type(stage).__name__, stage.describe(), files])
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def check_same(
@@ -59,6 +73,8 @@ def check_same(
             if sizes[0] != sizes[1]
             else "input files have changed since"
         )
+    if not differences and before.get("meaning") != now["meaning"]:
+        differences.append("the features have changed since, or a file that a flag names")
     if differences:
         raise DataError(
             f"{output_dir} holds an unfinished conversion that is another one: {'; '.join(differences)}. "

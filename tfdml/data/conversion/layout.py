@@ -20,7 +20,7 @@ from tfdml.data.record_file import framed_size
 from tfdml.data.stages.stage import Stage, apply_stages, schema_after
 from tfdml.errors import DataError
 
-_SAMPLE_ROWS = 256  # of each of three fragments
+_SAMPLE_ROWS = 64  # of each of three fragments
 _DEFAULT_SHARD_BYTES = 256 << 20
 _DEFAULT_NUM_SHARDS = 4
 _MOST_SHARDS = 99_999

@@ -25,6 +25,7 @@ from tfdml.data.conversion.worker import DISK_IS_FULL
 from tfdml.data.dataset_manifest import DatasetManifest, Shard
 from tfdml.data.inputs.input import Fragment
 from tfdml.data.shards import shard_name
+from tfdml.data.stages.stage import schema_after
 from tfdml.data.storage import Storage, storage_for
 from tfdml.errors import DataError
 
@@ -78,30 +79,33 @@ def convert(
     """
     progress = progress or Silent()
     storage = storage_for(request.output_dir)
+    schema_after(request.stages, request.input.schema)  # for its errors, before anything is begun
     if finished := finished_before(request):
         return Result(finished, Counter(), already_finished=True)
-    processes = allowed_processes(request, num_processes)
+    fragments = request_fragments(request)
+    processes = allowed_processes(request, fragments, num_processes)
     with open_state(request) as state, Pool(processes, inherited=(state.lock,)) as pool:
-        run = _Run(request, state, storage, pool, progress)
+        run = _Run(request, fragments, state, storage, pool, progress)
         try:
             return run.all()
         except NoSpace as error:
             raise DataError(run.no_space(error)) from None
-        except DataError as error:
-            if isinstance(error, _Impossible) or not run.has_progress:
-                state.remove()
-            raise
         except OSError as error:
             if error.errno not in DISK_IS_FULL:
                 raise
             raise DataError(run.no_space(NoSpace(str(error.filename or "")))) from None
         except KeyboardInterrupt:
             raise Interrupted(f"Interrupted. {run.kept()}") from None
+        except Exception as error:
+            if isinstance(error, _Impossible) or not state.has_finished_parts():
+                state.remove()
+            raise
 
 
-def allowed_processes(request: Conversion, num_processes: int | None) -> int:
+def allowed_processes(
+    request: Conversion, fragments: Sequence[Fragment], num_processes: int | None
+) -> int:
     """How many processes `memory_bytes` has room for, and at most `num_processes`; None takes as many as pay."""
-    fragments = request_fragments(request)
     small = sum(fragment.size_bytes for fragment in fragments) < _WORTH_PROCESSES_BYTES
     wanted = num_processes or (1 if small else len(os.sched_getaffinity(0)))
     wanted = min(wanted, max(len(fragments), request.num_shards or 1))
@@ -123,14 +127,20 @@ class _Run:
     """The phases, and how far they are."""
 
     def __init__(
-        self, request: Conversion, state: State, storage: Storage, pool: Pool, progress: Progress
+        self,
+        request: Conversion,
+        fragments: Sequence[Fragment],
+        state: State,
+        storage: Storage,
+        pool: Pool,
+        progress: Progress,
     ) -> None:
         self._request = request
         self._state = state
         self._storage = storage
         self._pool = pool
         self._progress = progress
-        self._fragments: Sequence[Fragment] = ()
+        self._fragments = fragments
         self._tally = Tally()
         self._mapped = 0
         self._shards_done = self._shards_total = 0
@@ -138,7 +148,6 @@ class _Run:
 
     def all(self) -> Result:
         request, state = self._request, self._state
-        self._fragments = request_fragments(request)
         layout = self._layout()
         tasks, kept_fragments = (
             self._map_and_plan(layout) if layout.direct is None else self._plan_directly(layout)
@@ -323,11 +332,6 @@ class _Run:
         if receipt is None or not self._storage.exists(file):
             return None
         return receipt if self._storage.size(file) == receipt[0].bytes else None
-
-    @property
-    def has_progress(self) -> bool:
-        """Whether anything is finished that another run could go on from."""
-        return bool(self._mapped or self._shards_done)
 
     def kept(self) -> str:
         mapped = sum(self._state.spill(f.number).exists() for f in self._fragments)

@@ -84,6 +84,13 @@ class State:
         path = self.receipt(file)
         return read_pickle(path) if path.exists() else None
 
+    def has_finished_parts(self) -> bool:
+        """Whether there is anything that another run could go on from."""
+        places = (self.spills, self.directory / "shards", *self.directory.glob("pass-*"))
+        return any(
+            path.suffix in (".spill", ".pickle") for place in places for path in place.glob("*")
+        )
+
     def num_receipts(self) -> int:
         return len(list((self.directory / "shards").glob("*.pickle")))
 
@@ -140,8 +147,11 @@ def open_state(request: Conversion) -> Iterator[State]:
         settings = directory / _SETTINGS
         if settings.exists():
             before = json.loads(settings.read_text(encoding="utf-8"))
-            check_same(before, known, request.output_dir, directory)
-            if before["boot"] != known["boot"]:
+            if state.has_finished_parts():
+                check_same(before, known, request.output_dir, directory)
+            else:
+                state.layout.unlink(missing_ok=True)
+            if before.get("boot") != known["boot"]:
                 shutil.rmtree(spills, ignore_errors=True)
                 state.clear_temporary()
         state.write(settings, json.dumps(known, indent=2).encode())

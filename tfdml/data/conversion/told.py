@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfdml.data.conversion.layout import Estimate, estimate_output, split_layout
@@ -14,6 +14,7 @@ from tfdml.data.conversion.sizes import written
 from tfdml.data.conversion.splits import TRAIN, SplitBounds
 from tfdml.data.conversion.state import refuse_other_data
 from tfdml.data.features import Feature, Schema
+from tfdml.data.inputs.input import Fragment
 from tfdml.data.stages.stage import needs_fitting, schema_after
 from tfdml.data.storage import is_remote
 
@@ -60,7 +61,7 @@ def plan_lines(request: Conversion, num_processes: int | None) -> Iterator[str]:
     yield "features: " + "; ".join(f"{name} ({_feature(each)})" for name, each in schema.items())
     bounds = SplitBounds((TRAIN,), ()) if request.splits is None else request.splits.bounds()
     reading = Reading(request.input, bounds, keep_own=request.splits is None)
-    estimate = _estimate(request, reading, schema)
+    estimate = _estimate(request, fragments, reading, schema)
     yield f"records: about {estimate.records}, {written(estimate.bytes)}"
     for split, part in request.split_parts().items():
         num_bytes = round(estimate.bytes * part)
@@ -71,7 +72,7 @@ def plan_lines(request: Conversion, num_processes: int | None) -> Iterator[str]:
         )
     if needs_fitting(request.stages) or (request.splits and request.splits.stratify):
         yield "a first pass over the data is needed"
-    yield f"processes: {allowed_processes(request, num_processes)}"
+    yield f"processes: {allowed_processes(request, fragments, num_processes)}"
     if not is_remote(request.output_dir):
         place = _existing(Path(request.output_dir))
         yield (
@@ -80,9 +81,10 @@ def plan_lines(request: Conversion, num_processes: int | None) -> Iterator[str]:
         )
 
 
-def _estimate(request: Conversion, reading: Reading, schema: Schema) -> Estimate:
+def _estimate(
+    request: Conversion, fragments: Sequence[Fragment], reading: Reading, schema: Schema
+) -> Estimate:
     """Without the stages where these have to see the data first."""
-    fragments = request_fragments(request)
     if needs_fitting(request.stages):
         return estimate_output(reading, fragments, (), request.input.schema)
     return estimate_output(reading, fragments, request.stages, schema)
