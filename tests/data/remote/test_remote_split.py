@@ -5,12 +5,20 @@ import uuid
 import pytest
 
 from tests.data.remote.data_sets import write_set
+from tests.data.remote.servers import web_server
+from tfdml.data import remote_storage
 from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest
 from tfdml.data.remote_split import default_cache, open_split
 from tfdml.data.shard_cache import ShardCache
 from tfdml.data.storage import storage_for
 from tfdml.data.tfds_layout import tfds_files
 from tfdml.errors import ConfigError, DataError
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr(remote_storage, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(remote_storage, "PATIENCE_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -49,6 +57,15 @@ def test_records_are_those_of_the_set(storage, cache, manifest, indexes, compres
     assert read_all(records) == written
     assert read_all(records) == written
     assert cache.used_bytes() == sum(entry.num_bytes for entry in records.staged.entries)
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_set_behind_a_web_server(tmp_path, cache, manifest):
+    written = write_set(storage_for(tmp_path / "set"), manifest=manifest)
+    with web_server(tmp_path, tmp_path / "log") as url:
+        assert read_all(open_split(f"{url}/set", "train", cache)) == written
+    with pytest.raises(DataError, match="no connection"):
+        open_split(f"{url}/set", "train", cache)
 
 
 def test_a_second_process_finds_indexes_and_shards(storage, cache, monkeypatch):
