@@ -45,6 +45,26 @@ def records_at(
     return _in_windows(order, tables, epoch, places), visits
 
 
+def shards_to_come(
+    order: AnyOrder, tables: Tables, places: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor] | None:
+    """With shuffle="shards": (whether a new window of shards begins between two places, what it and the next hold).
+
+    Args:
+        places: int64 scalars, of the step before and of this one; the first is negative where there is none.
+    """
+    if not isinstance(order, Order) or order.shuffle != "shards":
+        return None
+    shard_order, _, window_ends = tables
+    before, window = tf.unstack(
+        tf.searchsorted(window_ends, tf.stack(places), side="right", out_type=tf.int64)
+    )
+    begin = window * order.window_shards
+    return (places[0] < 0) | (before != window), shard_order[
+        begin : begin + 2 * order.window_shards
+    ]
+
+
 def rows_of(part: Slice, global_rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """`Slice.rows` of an int64 scalar."""
     smaller, larger_parts = global_rows // part.num_replicas, global_rows % part.num_replicas
@@ -75,7 +95,8 @@ def permuted(index: tf.Tensor, size: int | tf.Tensor, key: tf.Tensor) -> tf.Tens
     broken = tf.reduce_any(size[:, None] == tf.constant(_BROKEN_SIZES, tf.int64), axis=1)
     domain = size + tf.cast(broken, tf.int64)
     found = _shuffled(index, domain, key)
-    return tf.where(found == size, _shuffled(size, domain, key), found)
+    instead = _shuffled(tf.where(broken, size, 0), domain, key)
+    return tf.where(found == size, instead, found)
 
 
 def key_of(seed: int, purpose: int, *numbers: tf.Tensor) -> tf.Tensor:

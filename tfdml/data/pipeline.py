@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdml.checkpoint import Position
-from tfdml.data import in_graph
+from tfdml.data import in_graph, record_reading
 from tfdml.data.augment import seeds
 from tfdml.data.order import AnyOrder, Slice
 
@@ -120,6 +120,7 @@ def _steps(source: Source, rows: _Rows, start: Position, *, with_visits: bool) -
 
     def of_epoch(epoch: tf.Tensor, tables: Any) -> Callable[[tf.Tensor], Step]:
         def of_step(step: tf.Tensor) -> Step:
+            _announce(source, tables, start, epoch, step)
             row = rows.read(step)
             if pair is not None:
                 seed = seeds.step_seed(order.seed, epoch * order.steps_per_epoch + step)
@@ -138,6 +139,24 @@ def _steps(source: Source, rows: _Rows, start: Position, *, with_visits: bool) -
         return of_step
 
     return _each_step(order, start, of_epoch)
+
+
+def _announce(
+    source: Source, tables: Any, start: Position, epoch: tf.Tensor, step: tf.Tensor
+) -> None:
+    """At the first step that reads from a window of shards, have them read from the disk in one go."""
+    size = source.order.global_batch_size
+    is_first = (epoch == start.epoch) & (step == start.step_in_epoch)
+    before = tf.where(is_first, tf.constant(-1, tf.int64), (step - 1) * size)
+    to_come = in_graph.shards_to_come(source.order, tables, (before, step * size))
+    if to_come is not None:
+        is_new, shards = to_come
+
+        def announce() -> tf.Tensor:
+            record_reading.announce(source.records, shards)
+            return tf.constant(0)
+
+        tf.cond(is_new, announce, lambda: tf.constant(0))
 
 
 def _fetch(source: Source, look_up: LookUp | None) -> Callable[[Step], Any]:

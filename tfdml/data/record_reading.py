@@ -27,6 +27,14 @@ def read(records: RecordSet, ids: tf.Tensor, epoch: tf.Tensor, step: tf.Tensor) 
     return serialised
 
 
+def announce(records: RecordSet, shards: tf.Tensor) -> None:
+    """In a graph: say that the shards of these numbers will be read soon, as a whole."""
+    ops = loader.ops()
+    if ops is not None and records.staged is None:
+        paths = tf.constant([shard.path for shard in records.shards])
+        ops.tfdml_announce_shards(paths=tf.gather(paths, shards))
+
+
 def _read_local(records: RecordSet, ids: tf.Tensor) -> tf.Tensor:
     ops = loader.ops()
     if ops is None:

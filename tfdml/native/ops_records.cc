@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/guarded_copy.h"
@@ -43,6 +44,11 @@ REGISTER_OP("TfdmlReadRecords")
       return absl::OkStatus();
     });
 
+REGISTER_OP("TfdmlAnnounceShards")
+    .Input("paths: string")
+    .SetIsStateful()
+    .SetShapeFn(shape_inference::NoOutputs);
+
 // ids int64 [n]; paths, versions, indexes string [shards]; first_ids int64 [shards + 1]: the number of each shard's
 // first record, and of all records. -> string [n]
 class ReadRecordsOp : public OpKernel {
@@ -56,17 +62,76 @@ class ReadRecordsOp : public OpKernel {
     OP_REQUIRES(context, ids.dims() == 1, Invalid("`ids` must be a vector, got ", ids.shape().DebugString()));
     Tensor* output;
     OP_REQUIRES_OK(context, context->allocate_output(0, ids.shape(), &output));
-    Batch batch;
-    OP_REQUIRES_OK(context, Find(context, ids, &batch));
-    const auto reads = PlanReads(batch.records, kMaxGap, kMaxRead);
-    if (reads.empty()) return;
+    const std::vector<int64_t> places = AscendingPlaces(ids.flat<int64_t>().data(), ids.NumElements());
+    for (size_t done = 0; done < places.size();) {
+      Batch batch;
+      OP_REQUIRES_OK(context, Find(context, places, &done, &batch));
+      OP_REQUIRES_OK(context, ReadBatch(context, batch, output->vec<tstring>().data()));
+    }
+  }
+
+ private:
+  struct Batch {
+    std::vector<WantedRecord> records;               // sorted
+    std::vector<std::shared_ptr<ShardFile>> shards;  // those that are needed; `WantedRecord::shard` counts them
+    std::vector<int64_t> numbers;                    // of each record in its shard, for messages
+
+    const ShardFile& ShardOf(const PlannedRead& read) const { return *shards[records[read.begin].shard]; }
+  };
+
+  // Records at places[*done] and after, up to the end or to as many shards as may be open for one batch.
+  absl::Status Find(OpKernelContext* context, const std::vector<int64_t>& places, size_t* done, Batch* batch) const {
+    const int64_t* ids = context->input(0).flat<int64_t>().data();
+    const auto paths = context->input(1).flat<tstring>();
+    const auto versions = context->input(2).flat<tstring>();
+    const auto indexes = context->input(3).flat<tstring>();
+    const auto first_ids = context->input(4).flat<int64_t>();
+    if (versions.size() != paths.size() || indexes.size() != paths.size() || first_ids.size() != paths.size() + 1) {
+      return Invalid("`paths`, `versions` and `indexes` must have one element a shard, `first_ids` one more");
+    }
+    const int64_t* firsts = first_ids.data();
+    const int64_t num_shards = paths.size();
+    const size_t max_shards = OpenShards::OfProcess().AtOnce(num_shards);
+    batch->records.reserve(places.size() - *done);
+    batch->numbers.reserve(places.size() - *done);
+    int64_t shard = -1;
+    for (; *done < places.size(); ++*done) {
+      const int64_t place = places[*done], id = ids[place];
+      if (id < 0 || id >= firsts[num_shards]) {
+        return absl::OutOfRangeError(absl::StrCat(kRecordsError, "there is no record ", id,
+                                                  ": they are numbered 0 to ", firsts[num_shards] - 1, "."));
+      }
+      if (shard < 0 || id >= firsts[shard + 1]) {
+        if (batch->shards.size() == max_shards) break;
+        shard = std::upper_bound(firsts, firsts + num_shards + 1, id) - firsts - 1;
+        batch->shards.emplace_back();
+        std::shared_ptr<ShardFile>* file = &batch->shards.back();
+        TF_RETURN_IF_ERROR(keep_open_ ? OpenShards::OfProcess().Get(paths(shard), versions(shard), indexes(shard), file)
+                                      : ShardFile::Open(paths(shard), indexes(shard), false, file));
+        if ((*file)->num_records() != static_cast<uint64_t>(firsts[shard + 1] - firsts[shard])) {
+          return Damaged(**file, "has another number of records than when it was opened; was it replaced?");
+        }
+      }
+      const ShardFile& file = *batch->shards.back();
+      const uint64_t number = id - firsts[shard];
+      const uint64_t begin = file.offset(number), end = file.offset(number + 1);
+      if (end > file.size() || end < begin + kRecordHeader + kRecordFooter) {
+        return Damaged(file, absl::StrCat("its index is wrong about record ", number,
+                                          "; delete the index, and it is made again."));
+      }
+      batch->records.push_back({place, static_cast<int32_t>(batch->shards.size() - 1), begin, end - begin});
+      batch->numbers.push_back(number);
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status ReadBatch(OpKernelContext* context, const Batch& batch, tstring* outputs) {
+    const std::vector<PlannedRead> reads = PlanReads(batch.records, kMaxGap, kMaxRead);
     const bool cold = IsCold(batch, reads);
     // The kernel is told of all reads first, so that the disk has them at the same time and not one after the other.
     if (cold && reads.size() > 1) {
       for (const PlannedRead& read : reads) batch.ShardOf(read).Announce(read.offset, read.size);
     }
-
-    auto records = output->vec<tstring>();
     std::mutex mutex;
     absl::Status failure;
     // Of several failures the first in the order of the files is told, however the reads are split.
@@ -79,7 +144,7 @@ class ReadRecordsOp : public OpKernel {
     Threads(context)(reads.size(), cost, [&](int64_t begin, int64_t end) {
       std::vector<char> scratch;
       for (int64_t i = begin; i < end && i < failed_at; ++i) {
-        const absl::Status status = Read(batch, reads[i], !cold, &scratch, records.data());
+        const absl::Status status = Read(batch, reads[i], !cold, &scratch, outputs);
         if (status.ok()) continue;
         const std::lock_guard<std::mutex> lock(mutex);
         if (i < failed_at) {
@@ -88,58 +153,7 @@ class ReadRecordsOp : public OpKernel {
         }
       }
     });
-    OP_REQUIRES_OK(context, failure);
-  }
-
- private:
-  struct Batch {
-    std::vector<WantedRecord> records;               // sorted
-    std::vector<std::shared_ptr<ShardFile>> shards;  // those that are needed; `WantedRecord::shard` counts them
-    std::vector<int64_t> numbers;                    // of each record in its shard, for messages
-
-    const ShardFile& ShardOf(const PlannedRead& read) const { return *shards[records[read.begin].shard]; }
-  };
-
-  absl::Status Find(OpKernelContext* context, const Tensor& ids, Batch* batch) const {
-    const auto paths = context->input(1).flat<tstring>();
-    const auto versions = context->input(2).flat<tstring>();
-    const auto indexes = context->input(3).flat<tstring>();
-    const auto first_ids = context->input(4).flat<int64_t>();
-    if (versions.size() != paths.size() || indexes.size() != paths.size() || first_ids.size() != paths.size() + 1) {
-      return Invalid("`paths`, `versions` and `indexes` must have one element a shard, `first_ids` one more");
-    }
-    const int64_t* id = ids.flat<int64_t>().data();
-    const int64_t* firsts = first_ids.data();
-    const int64_t num_shards = paths.size();
-    batch->records.reserve(ids.NumElements());
-    batch->numbers.reserve(ids.NumElements());
-    int64_t shard = -1;
-    for (const int64_t place : AscendingPlaces(id, ids.NumElements())) {
-      if (id[place] < 0 || id[place] >= firsts[num_shards]) {
-        return absl::OutOfRangeError(absl::StrCat(kRecordsError, "there is no record ", id[place],
-                                                  ": they are numbered 0 to ", firsts[num_shards] - 1, "."));
-      }
-      if (shard < 0 || id[place] >= firsts[shard + 1]) {
-        shard = std::upper_bound(firsts, firsts + num_shards + 1, id[place]) - firsts - 1;
-        batch->shards.emplace_back();
-        std::shared_ptr<ShardFile>* file = &batch->shards.back();
-        TF_RETURN_IF_ERROR(keep_open_ ? OpenShards::OfProcess().Get(paths(shard), versions(shard), indexes(shard), file)
-                                      : ShardFile::Open(paths(shard), indexes(shard), false, file));
-        if ((*file)->num_records() != static_cast<uint64_t>(firsts[shard + 1] - firsts[shard])) {
-          return Damaged(**file, "has another number of records than when it was opened; was it replaced?");
-        }
-      }
-      const ShardFile& file = *batch->shards.back();
-      const uint64_t number = id[place] - firsts[shard];
-      const uint64_t begin = file.offset(number), end = file.offset(number + 1);
-      if (end > file.size() || end < begin + kRecordHeader + kRecordFooter) {
-        return Damaged(file, absl::StrCat("its index is wrong about record ", number,
-                                          "; delete the index, and it is made again."));
-      }
-      batch->records.push_back({place, static_cast<int32_t>(batch->shards.size() - 1), begin, end - begin});
-      batch->numbers.push_back(number);
-    }
-    return absl::OkStatus();
+    return failure;
   }
 
   // Whether some of the data is not in memory.
@@ -214,6 +228,26 @@ class ReadRecordsOp : public OpKernel {
   bool keep_open_;
 };
 
+// paths string [n]: local files that will be read soon, in any order. In the background they are brought into memory
+// from their starts to their ends, which disks do fastest.
+class AnnounceShardsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const auto paths = context->input(0).flat<tstring>();
+    std::vector<std::string> local;
+    for (int64_t i = 0; i < paths.size(); ++i) {
+      if (!absl::StrContains(paths(i), "://")) local.push_back(paths(i));
+    }
+    if (local.empty()) return;
+    Env::Default()->SchedClosure([local = std::move(local)] {
+      for (const std::string& path : local) BringIntoMemory(path);
+    });
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("TfdmlAnnounceShards").Device(DEVICE_CPU), AnnounceShardsOp);
 REGISTER_KERNEL_BUILDER(Name("TfdmlReadRecords").Device(DEVICE_CPU), ReadRecordsOp);
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -117,12 +118,29 @@ class ShardFile {
   int local_ = -1;  // TensorFlow's files cannot be asked what is in memory
 };
 
+// Reads a whole local file, so that it is in memory afterwards. To announce it would not do: the kernel takes only so
+// much of an announcement, and requests of its own size are what disks do fastest.
+inline void BringIntoMemory(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return;  // Who reads it will say so.
+  std::vector<char> scratch(1 << 20);
+  for (off_t at = 0;; at += scratch.size()) {
+    if (::pread(file, scratch.data(), scratch.size(), at) <= 0) break;
+  }
+  ::close(file);
+}
+
 // The shards that were used last stay open.
 class OpenShards {
  public:
   static OpenShards& OfProcess() {
     static auto* shards = new OpenShards;
     return *shards;
+  }
+
+  // How many of `num_shards` shards one batch may hold open at a time.
+  size_t AtOnce(size_t num_shards) const {
+    return num_shards <= limit_ ? num_shards : std::max<uint64_t>(limit_ / 16, 8);
   }
 
   // `version` tells files apart that had the same path at different times.
