@@ -175,6 +175,27 @@ def test_a_value_that_does_not_fit_is_a_bad_row(tmp_path):
     assert read(source)[1][0].reason == "array 'y': the label -1 is none of 0 and up"
 
 
+def test_a_damaged_array_names_its_rows_and_the_others_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfdml.data.inputs.arrays._BLOCK_BYTES", 400)
+    file = write_compressed(tmp_path / "t.npz", {"x": GENERATOR.normal(size=1000)})
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    rows, bad = read(opened("numpy", file))
+    assert 0 < len(rows) < 1000
+    assert bad[0].location.startswith(f"{file}, indices {len(rows)} to ")
+    assert "the file is damaged" in bad[0].reason
+
+
+def test_a_flipped_bit_of_a_mapped_array_is_found(tmp_path):
+    file = write_npz(tmp_path / "t.npz", {"x": np.zeros(1000)})
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="the array 'x' does not fit its checksum"):
+        read(opened("numpy", file))
+
+
 def test_errors(tmp_path):
     np.savez(
         tmp_path / "t.npz", a=np.zeros(3), b=np.zeros(4), c=np.float32(1), z=np.zeros(3, complex)

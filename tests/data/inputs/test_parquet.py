@@ -144,6 +144,16 @@ def test_rows_that_are_not_what_the_first_are(tmp_path, monkeypatch):
         assert [row.reason for row in bad] == [reason]
 
 
+def test_text_that_is_no_utf8_is_one_bad_row(tmp_path):
+    good = pa.array([b"a", b"\xff", "ü".encode()], pa.binary())
+    pq.write_table(pa.table({"t": good.view(pa.string())}), tmp_path / "t.parquet")
+    rows, bad = read(opened("parquet", tmp_path))
+    assert [row.values["t"] for row in rows] == [b"a", "ü".encode()]
+    assert [(row.location, row.reason) for row in bad] == [
+        (f"{tmp_path}/t.parquet, row 2", "column 't': no UTF-8 at byte 0")
+    ]
+
+
 def test_errors(tmp_path):
     file = tmp_path / "t.parquet"
     file.write_bytes(b"PAR1 nothing of the sort")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,6 +23,18 @@ from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
 from tfdml.data.inputs.options import InputOptions
 from tfdml.data.inputs.values import from_python, image_bytes
 from tfdml.errors import DataError
+
+# What h5py, NumPy, zipfile and zlib raise for damaged files.
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 _FRAGMENT_BYTES = 16 * 1024 * 1024
 _FRAGMENT_IMAGES = 4096
@@ -96,7 +110,7 @@ class ArrayInput(FileInput):
                     block = {
                         n: np.asarray(arrays[each.arrays[n]][start:stop]) for n in self._arrays
                     }
-                except (OSError, ValueError) as error:
+                except READ_ERRORS as error:
                     where = f"{each.file.shown}, indices {start} to {stop - 1}"
                     yield BadRow(
                         where, f"the file is damaged ({' '.join(str(error).split())[:200]})"

@@ -11,6 +11,8 @@ import pyarrow as pa
 from tfdml.data.inputs import columns as table
 from tfdml.errors import DataError
 
+_AS_BINARY = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+
 
 def class_names_of(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     """Column -> names of its classes, as the `datasets` package of Hugging Face writes them into a file."""
@@ -84,7 +86,12 @@ def values_of(column: pa.Array) -> Any:
             pa.types.is_integer(inner.type) or pa.types.is_floating(inner.type)
         ):
             return inner.to_numpy(zero_copy_only=False).reshape(len(column), *sizes)
-    return column.to_pylist()
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            raise
+        return column.view(_AS_BINARY[column.type]).to_pylist()  # rows are then told apart
 
 
 def is_binary(kind: pa.DataType) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.lib import format as npy
 
 from tfdml.data.inputs.array_sets import Array
-from tfdml.data.inputs.arrays import ArrayInput
+from tfdml.data.inputs.arrays import READ_ERRORS, ArrayInput
 from tfdml.data.inputs.files import find_files
-from tfdml.data.inputs.input import InputFile
+from tfdml.data.inputs.input import Fragment, InputFile
 from tfdml.data.inputs.options import InputOptions
 from tfdml.errors import DataError
 
 _LOCAL_HEADER_BYTES = 30
+_BLOCK_BYTES = 1 << 20
 
 
 class Numpy(ArrayInput):
@@ -45,6 +47,12 @@ class Numpy(ArrayInput):
                 raise DataError(f"{file.path}: the file holds no arrays.")
         self._prepare(found, options)
 
+    def _find_fragments(self) -> list[Fragment]:
+        for file, members in self._members.items():
+            if not members:
+                _check_stored(file.path)
+        return super()._find_fragments()
+
     @contextmanager
     def _open(self, file: InputFile) -> Iterator[Mapping[str, Any]]:
         try:
@@ -57,7 +65,7 @@ class Numpy(ArrayInput):
                     for info in archive.infolist()
                     if info.filename.endswith(".npy")
                 }
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except READ_ERRORS as error:
             if isinstance(error, DataError):
                 raise
             reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -82,6 +90,27 @@ def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
         stored = np.memmap(path, dtype, "r", start, math.prod(shape))
         return stored.reshape(shape, order="F" if fortran else "C")
     return _Compressed(archive, info, shape, dtype, fortran, header_bytes)
+
+
+def _check_stored(path: str) -> None:
+    """Compare the checksums of arrays that are mapped: nobody else would, as of compressed ones zipfile does.
+
+    Raises:
+        DataError: for a damaged one.
+    """
+    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED:
+                continue
+            file.seek(_data_offset(path, info))
+            crc, left = 0, info.file_size
+            while left and (block := file.read(min(left, _BLOCK_BYTES))):
+                crc, left = zlib.crc32(block, crc), left - len(block)
+            if crc != info.CRC:
+                raise DataError(
+                    f"{path}: the array {info.filename.removesuffix('.npy')!r} does not fit its checksum; "
+                    "the file is damaged."
+                )
 
 
 def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:

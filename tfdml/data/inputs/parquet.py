@@ -33,7 +33,7 @@ _BATCH_BYTES = 8 * 1024 * 1024  # as Python values
 _BATCH_ROWS = 1024
 _SAMPLE_ROWS = 1000
 _SAMPLE_IMAGES = 100
-_ERRORS = (pa.ArrowException, OSError)
+_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class Parquet(FileInput):
