@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
@@ -229,3 +230,59 @@ def tensorflow_is_there(job: None, task: int, report) -> bool:
     import tfdml.data.conversion.passes  # noqa: F401
 
     return "tensorflow" in sys.modules
+
+
+def test_output_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        DataError, match=r"file/a/.conversion cannot be written \(not a directory\)"
+    ):
+        convert(request(tmp_path / "file" / "a"), num_processes=1)
+
+
+@dataclass(frozen=True)
+class Worded:
+    """A stage that does nothing with the words of a file."""
+
+    words: bytes
+    features: tuple[str, ...] = ()
+    fitted: bool = True
+    keeps_rows: bool = True
+
+    def schema(self, schema):
+        return schema
+
+    def apply(self, rows, counts):
+        counts["rows seen"] += 0
+        for row in rows:
+            counts["rows seen"] += 1
+            yield row
+
+    def describe(self):
+        return {"stage": "worded"}
+
+    def side_files(self):
+        return {"words.txt": self.words}
+
+
+def test_stages_count_and_leave_files(tmp_path):
+    result = convert(request(tmp_path / "a", stages=(Worded(b"one"),)), num_processes=2)
+    assert result.counts == {"rows seen": 1000}
+    assert (tmp_path / "a" / "words.txt").read_bytes() == b"one"
+    assert result.manifest.flags["stages"] == '[{"stage": "worded"}]'
+
+
+def test_a_file_that_a_flag_names_has_changed(tmp_path):
+    bad = Rows(200, bad=(150,))
+    with pytest.raises(DataError):
+        convert(request(tmp_path / "a", bad, stages=(Worded(b"one"),)), num_processes=1)
+    with pytest.raises(
+        DataError, match="the features have changed since, or a file that a flag names"
+    ):
+        convert(request(tmp_path / "a", bad, stages=(Worded(b"two"),)), num_processes=1)
+
+
+def test_nothing_finished_is_in_nobodys_way(tmp_path):
+    (tmp_path / "a" / ".conversion").mkdir(parents=True)
+    (tmp_path / "a" / ".conversion" / "conversion.json").write_text('{"settings": {"seed": "9"}}')
+    assert not convert(request(tmp_path / "a"), num_processes=1).kept_fragments

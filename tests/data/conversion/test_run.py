@@ -58,7 +58,14 @@ def test_indexes_have_offsets_and_labels(tmp_path):
     assert labels == [row["label"] for row in rows(tmp_path / "a", "train")]
 
 
-@pytest.mark.parametrize("settings", [{}, {"compression": "GZIP"}, {"shuffle": False}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        pytest.param({"compression": "GZIP"}, marks=pytest.mark.slow),
+        pytest.param({"shuffle": False}, marks=pytest.mark.slow),
+    ],
+)
 def test_same_bytes_for_any_number_of_processes(tmp_path, settings):
     for processes in (1, 2, 4):
         convert(request(tmp_path / str(processes), **settings), num_processes=processes)

@@ -104,6 +104,18 @@ class Conversion:
         """How many bytes of records are in memory at a time, in one process."""
         return max(self.memory_bytes // _MEMORY_OVER_GROUP, _SMALLEST_GROUP)
 
+    @property
+    def input_name(self) -> str:
+        """What messages call the input."""
+        files = self.input.files
+        if not files:
+            return "The input"
+        return (
+            files[0].path
+            if len(files) == 1
+            else f"{files[0].path} and {len(files) - 1} other files"
+        )
+
     def split_parts(self) -> dict[str, float]:
         """Split -> its part of the data: as asked for, or as the input has them."""
         if self.splits is not None:

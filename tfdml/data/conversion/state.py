@@ -141,6 +141,7 @@ def open_state(request: Conversion) -> Iterator[State]:
     if not (directory / _SETTINGS).exists():
         refuse_other_data(request.output_dir)
     existed = is_remote(request.output_dir) or Path(request.output_dir).exists()
+    _try_to_write(directory)
     with _locked(directory, request.output_dir) as lock:
         state = State(directory, spills, lock)
         state.clear_temporary()
@@ -211,6 +212,20 @@ def _places(request: Conversion) -> tuple[Path, Path]:
         directory,
         request.temp_dir / f"conversion-{own}" if request.temp_dir else directory / "map",
     )
+
+
+def _try_to_write(directory: Path) -> None:
+    """Raises DataError where the state cannot be written at all."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f"probe.{os.getpid()}"
+        probe.write_bytes(bytes(4096))
+        probe.unlink()
+    except OSError as error:
+        raise DataError(
+            f"{directory} cannot be written ({(error.strerror or str(error)).lower()}). Free some space, or choose "
+            "another directory."
+        ) from None
 
 
 @contextmanager

@@ -41,6 +41,8 @@ def result_lines(result: Result) -> Iterator[str]:
             shown = ", ".join(feature.class_names[:20])
             more = ", ..." if len(feature.class_names) > 20 else ""
             yield f"{name}: {len(feature.class_names)} classes: {shown}{more}"
+    if manifest.compression:
+        yield "GZIP shards are read from their beginning on; TFDS does not open them by itself"
     for what, count in sorted(result.counts.items()):
         yield f"{what}: {count}"
     if manifest.skipped:
