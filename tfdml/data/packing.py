@@ -167,7 +167,7 @@ class PackedRecords:
         row_length = self.packing.row_length
 
         def parse(rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:
-            tokens = parse_tokens(rows.values)  # [records, tokens]
+            tokens = parse_tokens(rows.values).with_row_splits_dtype(tf.int64)  # [records, tokens]
             lengths = tokens.row_lengths()
             places = tf.ragged.range(lengths)
             number = tf.repeat(tf.ragged.range(rows.row_lengths()).values + 1, lengths)
