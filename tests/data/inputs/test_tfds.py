@@ -49,11 +49,12 @@ def write(directory: str) -> None:
         }
         for n in range(5)
     ]
+    numbered = list(enumerate(examples))
     tfds.dataset_builders.store_as_tfds_dataset(
         name="odd_things",
         version="1.0.0",
         features=features,
-        split_datasets={"train": examples[:3], "test": examples[3:]},
+        split_datasets={"train": numbered[:3], "test": numbered[3:]},
         data_dir=directory,
         disable_shuffling=True,
     )

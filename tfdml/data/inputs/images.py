@@ -11,14 +11,21 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tfdml.data.features import Feature
+from tfdml.data.inputs.jpeg import whole_jpeg
 from tfdml.data.inputs.png import whole_png
 from tfdml.errors import ConfigError
+
+# Once for the process, because changing filters for each image takes longer than reading its header:
+# what Pillow warns of is either an error here or none. Large images are not an attack.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+Image.MAX_IMAGE_PIXELS = 1 << 29
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 # What tf.io.decode_image reads; other formats need --encode.
 _READ_BY_TENSORFLOW = frozenset(("JPEG", "PNG", "BMP", "GIF"))
 _END_OF_PNG = b"IEND\xaeB`\x82"
+_TOO_LARGE = 1 << 29  # values; the limit of tf.io.decode_image
 _CHANNELS = {"1": 1, "L": 1, "I;16": 1, "I": 1, "LA": 4, "RGBA": 4, "PA": 4}
 
 
@@ -48,8 +55,9 @@ def check_image(data: bytes, *, any_format: bool = False) -> Header:
     Raises:
         ValueError: for an image that is empty, truncated, damaged, or of a format not to be stored.
     """
-    if (png := whole_png(data)) is not None:
-        return Header("PNG", *png)
+    if header := _header_of_whole(data):
+        _check_size(header)
+        return header
     with _open(data) as image:
         header = _header(image)
         if not any_format and header.format not in _READ_BY_TENSORFLOW:
@@ -57,28 +65,39 @@ def check_image(data: bytes, *, any_format: bool = False) -> Header:
                 f"a {header.format} image, which TensorFlow does not read; store it as PNG or JPEG with "
                 "--encode"
             )
+        _check_size(header)
         if header.format == "PNG" and _END_OF_PNG not in data:
             raise ValueError("the image is truncated")
         # All of a JPEG is read, but an eighth of each side is computed.
         image.draft(None, (1, 1))
         try:
             image.load()
-        except (
-            Exception
-        ) as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ...
+        except Exception as error:  # OSError, SyntaxError, struct.error, ...
             raise ValueError(_reason(error)) from None
     return header
+
+
+def _header_of_whole(data: bytes) -> Header | None:
+    """Nearly all images, without Pillow."""
+    if (png := whole_png(data)) is not None:
+        return Header("PNG", *png)
+    if (jpeg := whole_jpeg(data)) is not None:
+        return Header("JPEG", *jpeg)
+    return None
+
+
+def _check_size(header: Header) -> None:
+    if header.height * header.width * header.channels >= _TOO_LARGE:
+        raise ValueError(
+            f"the image has {header.height}x{header.width} pixels, more than TensorFlow decodes"
+        )
 
 
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise ValueError("the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # a large image is no attack here; a huge one is an error
-            return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
         raise ValueError("no image of a known format") from None
     except Exception as error:

@@ -11,6 +11,9 @@ from tfdml.data.tfds_layout import read_features, schema_of
 from tfdml.errors import DataError
 
 
+_NAME = "feature"
+
+
 def read_leaves(
     data: bytes, labels: Callable[[str], bytes | None], name: str
 ) -> tuple[Schema, dict[str, str]]:
@@ -52,9 +55,9 @@ def leaves(features: dict[str, Any]) -> tuple[Schema, dict[str, str]]:
             others |= rest
         else:
             plain = _as_plain(feature)
-            flat, rest = schema_of({name: plain})
-            schema |= flat
-            others |= rest
+            flat, rest = schema_of({_NAME: plain})  # stored names have slashes
+            schema |= {name: each for each in flat.values()}
+            others |= {name: each for each in rest.values()}
     return schema, others
 
 
