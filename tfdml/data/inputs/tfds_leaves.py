@@ -10,8 +10,7 @@ from tfdml.data.features import Feature, Schema
 from tfdml.data.tfds_layout import read_features, schema_of
 from tfdml.errors import DataError
 
-
-_NAME = "feature"
+_ALONE = "feature"
 
 
 def read_leaves(
@@ -54,10 +53,11 @@ def leaves(features: dict[str, Any]) -> tuple[Schema, dict[str, str]]:
             schema |= flat
             others |= rest
         else:
-            plain = _as_plain(feature)
-            flat, rest = schema_of({_NAME: plain})  # stored names have slashes
-            schema |= {name: each for each in flat.values()}
-            others |= {name: each for each in rest.values()}
+            found, rest = schema_of({_ALONE: _as_plain(feature)})  # stored names have slashes
+            if rest:
+                others[name] = rest[_ALONE]
+            else:
+                schema[name] = found[_ALONE]
     return schema, others
 
 
