@@ -16,9 +16,10 @@ _DIFFERENT = 4000
 
 
 def main(kind: str, size: int) -> None:
+    kinds = {"array_record": array_record, "mds": mds}
     try:
-        write = {"array_record": array_record, "mds": mds}[kind]()
-    except ImportError as error:
+        write = kinds[kind]()
+    except (ImportError, KeyError) as error:
         print(f"not installed: {error}", flush=True)
         return
     print("ready", flush=True)
