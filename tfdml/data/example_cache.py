@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfdml.data.order import Order
 from tfdml.data.record_file import RecordWriter
 from tfdml.data.records import RecordSet
 from tfdml.errors import DataError
@@ -55,6 +56,10 @@ def _examples(
 ) -> tf.data.Dataset:
     """All examples, in the order of their numbers."""
     ids = tf.data.Dataset.range(records.num_records).batch(_CHUNK)
+    sizes = records.shard_sizes
+    records = records.in_order(
+        Order(records.num_records, _CHUNK, shuffle="none", shard_sizes=sizes)
+    )
 
     def read(ids: tf.Tensor) -> Any:
         serialised = records.read(ids, tf.constant(0, tf.int64), ids[0] // _CHUNK)

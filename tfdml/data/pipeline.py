@@ -160,10 +160,12 @@ def _announce(
 
 
 def _fetch(source: Source, look_up: LookUp | None) -> Callable[[Step], Any]:
+    records = source.records.in_order(source.order)
+
     def fetch(step: Step) -> Any:
         if look_up is not None:
             return look_up(step["ids"])
-        serialised = source.records.read(step["ids"], step.get("epoch"), step["step"])
+        serialised = records.read(step["ids"], step.get("epoch"), step["step"])
         return serialised if source.parse is None else source.parse(serialised)
 
     return fetch

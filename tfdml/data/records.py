@@ -9,23 +9,27 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfdml.data import index as index_file
 from tfdml.data import unpacked
-from tfdml.data.order import first_ids_of
+from tfdml.data.order import AnyOrder, first_ids_of
 from tfdml.data.record_file import compression_of, read_at
 from tfdml.data.shards import find_shards
+from tfdml.data.storage import is_remote
 from tfdml.errors import DataError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from tfdml.data.shard_cache import ShardCache
+    from tfdml.data.staging import StagedShards
 
 _HEADER = struct.Struct("<8sIIQQ32x")
 
@@ -83,24 +87,6 @@ class Shard:
         return index_file.Index.read(self.index).labels
 
 
-class Staged(Protocol):
-    """Shards that are fetched before they are read (staging.py)."""
-
-    def read(
-        self,
-        ids: tf.Tensor,
-        shards: tf.Tensor,
-        epoch: tf.Tensor,
-        step: tf.Tensor,
-        read_local: Callable[[tf.Tensor], tf.Tensor],
-    ) -> tf.Tensor:
-        """In a graph: read the records `ids` (int64 [n]), which lie in `shards` (int64 [n]), with `read_local`.
-
-        `read_local` takes some of the ids and returns string [k]; the shards must be at their paths while it runs.
-        It keeps no file open afterwards.
-        """
-
-
 @dataclass(frozen=True, eq=False)
 class RecordSet:
     """Shards, whose records are numbered one after another.
@@ -111,19 +97,29 @@ class RecordSet:
     """
 
     shards: tuple[Shard, ...]
-    staged: Staged | None = field(default=None, repr=False)
+    staged: StagedShards | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.num_records == 0:
             raise DataError(f"no record in {len(self.shards)} shards. Check how they were written.")
 
     @classmethod
-    def open(cls, directory: str | PathLike[str], split: str) -> RecordSet:
+    def open(
+        cls, directory: str | PathLike[str], split: str, cache: ShardCache | None = None
+    ) -> RecordSet:
         """The shards of one split in `directory`, of either naming convention.
+
+        Args:
+            directory: on this machine, or a URL; from there shards are fetched when they are needed.
+            cache: where shards of a URL are kept for a while; default as remote_split.py says.
 
         Raises:
             DataError: there are none, one is missing or does not fit its index.
         """
+        if is_remote(str(directory)):
+            from tfdml.data.remote_split import open_split
+
+            return open_split(str(directory), split, cache)
         return cls.of_files(find_shards(Path(directory), split))
 
     @classmethod
@@ -162,11 +158,16 @@ class RecordSet:
 
     def __add__(self, other: RecordSet) -> RecordSet:
         """Both, one after the other: the records of `other` get the numbers from num_records on."""
-        if self.staged is not None or other.staged is not None:
-            raise DataError(
-                "record sets that are staged from remote storage cannot be put together yet."
-            )
-        return RecordSet(self.shards + other.shards)
+        if self.staged is None and other.staged is None:
+            return RecordSet(self.shards + other.shards)
+        from tfdml.data.staging import put_together
+
+        parts = (self.staged, len(self.shards), other.staged, len(other.shards))
+        return RecordSet(self.shards + other.shards, put_together(*parts))
+
+    def in_order(self, order: AnyOrder) -> RecordSet:
+        """The same records; shards of a remote set are fetched ahead as `order` will need them."""
+        return self if self.staged is None else replace(self, staged=self.staged.in_order(order))
 
     def read(self, ids: tf.Tensor, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """In a graph: int64 [n] -> string [n], the serialised records in the order of `ids`, checked.
