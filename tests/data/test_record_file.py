@@ -159,6 +159,7 @@ def test_damaged_gzip_is_found(tmp_path):
         list(read_records(path))
 
 
-def test_unknown_compression():
+def test_unknown_compression(tmp_path):
     with pytest.raises(DataError, match="'GZIP' or '' for none, got 'ZIP'"):
-        write_records("never", [], "ZIP")
+        write_records(tmp_path / "a", [], "ZIP")
+    assert not list(tmp_path.iterdir())

@@ -161,6 +161,7 @@ def write_records(
     path: str | PathLike[str], records: Iterable[bytes], compression: str = ""
 ) -> RecordWriter:
     """Write a file of `records`, not atomically; returns the finished writer with its figures."""
+    check_compression(compression)
     with open(path, "wb", buffering=_CHUNK_BYTES) as file:
         writer = RecordWriter(file, compression)
         for record in records:
