@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.data.conversion.directories import contents, rows
-from tests.data.conversion.fakes import Rows
+from tests.data.conversion.fakes import CountedRows, Rows
 from tests.data.conversion.test_run import request
 from tfdml.data.conversion.pool import Pool
 from tfdml.data.conversion.run import allowed_processes, convert
@@ -49,10 +49,12 @@ def test_bad_rows_are_put_aside(tmp_path):
 
 def test_too_many_bad_rows(tmp_path):
     with pytest.raises(
-        DataError, match=r"2 of 200 rows cannot be used, more than .*=0.005 allows; .*row 17"
+        DataError,
+        match=r"2 of 200 rows cannot be used, more than .*=0.005 allows; the first is .*row 17: it",
     ):
         convert(request(tmp_path / "a", BAD, on_error="skip", max_error_fraction=0.005))
-    assert not (tmp_path / "a").exists()
+    result = convert(request(tmp_path / "a", BAD, on_error="skip", max_error_fraction=0.01))
+    assert (result.kept_fragments, result.manifest.skipped) == (2, 2)
 
 
 def test_after_a_bad_row_the_next_run_may_skip_it(tmp_path):
@@ -63,6 +65,20 @@ def test_after_a_bad_row_the_next_run_may_skip_it(tmp_path):
     assert result.kept_fragments == 1
     convert(request(tmp_path / "b", bad, on_error="skip"), num_processes=1)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_skipping_ends_shards_elsewhere_than_they_were_written_before(tmp_path):
+    """Straight from the input, three shards were there when the bad row was met."""
+    settings = {"splits": None, "shuffle": False, "num_shards": 4}
+    bad = CountedRows(200, bad=(199,))
+    with pytest.raises(DataError):
+        convert(request(tmp_path / "a", bad, **settings), num_processes=1)
+    assert len(list((tmp_path / "a").glob("rows-train*"))) == 3
+    result = convert(request(tmp_path / "a", bad, on_error="skip", **settings), num_processes=1)
+    convert(request(tmp_path / "b", bad, on_error="skip", **settings), num_processes=1)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert result.kept_shards == 0
+    assert [shard.records for shard in result.manifest.splits["train"]] == [49, 50, 50, 50]
 
 
 def test_a_value_that_does_not_fit_the_schema_is_a_bad_row(tmp_path):

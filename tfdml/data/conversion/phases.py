@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -62,7 +63,8 @@ class Phases:
         self._tally = Tally()
         self._mapped = 0
         self._shards_done = self._shards_total = 0
-        self._bytes_left = 0  # about what is still to be written
+        # About what is still to be written; better known when rows have been seen.
+        self._bytes_left = 2 * sum(fragment.size_bytes for fragment in fragments)
 
     def all(self) -> Result:
         request, state = self._request, self._state
@@ -82,7 +84,12 @@ class Phases:
 
     def _layout(self) -> Layout:
         if self._state.layout.exists():
-            return read_pickle(self._state.layout)
+            layout: Layout = read_pickle(self._state.layout)
+            if layout.direct is None or self._request.on_error == "fail":
+                return layout
+            # Bad rows are left out now, so the shards end elsewhere.
+            self._state.forget_shards()
+            return replace(layout, direct=None)
         bounds, stages = run_passes(
             self._request, self._fragments, self._pool, self._state, self._progress
         )
@@ -165,15 +172,15 @@ class Phases:
         if tally.rows == 0:
             raise Impossible(f"{request.input_name}: no rows, so there is nothing to convert.")
         if tally.errors > request.max_error_fraction * tally.rows:
-            first = next(
-                path.read_text(encoding="utf-8").splitlines()[0]
-                for path in map(self._state.errors, (f.number for f in self._fragments))
-                if path.exists()
+            listed = map(self._state.errors, (f.number for f in self._fragments))
+            first = json.loads(
+                next(p for p in listed if p.exists()).read_text("utf-8").splitlines()[0]
             )
-            raise Impossible(
+            raise DataError(
                 f"{tally.errors} of {tally.rows} rows cannot be used, more than "
-                f"--max_error_fraction={request.max_error_fraction:g} allows; the first is {first}. "
-                "Look at the input, or allow more."
+                f"--max_error_fraction={request.max_error_fraction:g} allows; the first is "
+                f"{first['location']}: {first['reason']}. Look at the input, or run again and allow more: "
+                "what was read is kept."
             )
 
     def _jobs(self, layout: Layout, summaries: dict[int, SpillSummary]) -> dict[str, SplitJob]:

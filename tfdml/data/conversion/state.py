@@ -91,6 +91,10 @@ class State:
             path.suffix in (".spill", ".pickle") for place in places for path in place.glob("*")
         )
 
+    def forget_shards(self) -> None:
+        """All shards will be written again."""
+        shutil.rmtree(self.directory / "shards", ignore_errors=True)
+
     def num_receipts(self) -> int:
         return len(list((self.directory / "shards").glob("*.pickle")))
 
