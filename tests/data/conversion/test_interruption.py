@@ -79,6 +79,22 @@ def test_kill_while_reading_keeps_finished_fragments(tmp_path):
 
 
 @pytest.mark.slow
+def test_kill_while_writing_in_order_keeps_finished_shards(tmp_path):
+    settings = {"counted": True, "shuffle": False, "num_shards": 10}
+    killed = start(tmp_path / "killed", input={"slow_seconds": 0.2}, **settings)
+    receipts = tmp_path / "killed" / ".conversion" / "shards"
+    wait_for(lambda: len(list(receipts.glob("*"))) >= 3, killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    finish(killed)
+    finished = len(list(receipts.glob("*")))
+    status, output, errors = finish(start(tmp_path / "killed", **settings))
+    assert status == 0, errors
+    assert kept(output) == (0, finished)
+    assert finish(start(tmp_path / "whole", **settings))[0] == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
 def test_workers_end_with_their_parent(tmp_path):
     """Only the parent is killed; the lock, which its workers hold too, is free when they are gone."""
     killed = start(tmp_path / "a", input={"slow_seconds": 0.5})
