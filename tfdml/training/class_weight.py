@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfdml.data.source import Source
 from tfdml.errors import ConfigError
 
 
@@ -14,8 +15,8 @@ def with_class_weight(data: Any, class_weight: Mapping[int, float]) -> Any:
     """Return `data` with a sample weight for every label.
 
     Args:
-        data: a `tf.data.Dataset` of (x, y) batches, or a function that returns one; y holds integer labels of
-            shape [B] or [B, 1], or one-hot rows of shape [B, C].
+        data: a `tf.data.Dataset` or `Source` of (x, y) batches, or a function that returns a data set; y holds
+            integer labels of shape [B] or [B, 1], or one-hot rows of shape [B, C].
         class_weight: weight of each class; classes that are not named weigh 1.
 
     Raises:
@@ -26,7 +27,7 @@ def with_class_weight(data: Any, class_weight: Mapping[int, float]) -> Any:
             f"`class_weight` must map class numbers to weights, got {dict(class_weight)!r}. "
             "For example {0: 1.0, 1: 5.0}."
         )
-    if not isinstance(data, tf.data.Dataset):
+    if not isinstance(data, tf.data.Dataset | Source):
         return lambda context: with_class_weight(data(context), class_weight)
     spec = data.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or not isinstance(spec[1], tf.TensorSpec):
@@ -45,4 +46,6 @@ def with_class_weight(data: Any, class_weight: Mapping[int, float]) -> Any:
         known = tf.gather(table, tf.clip_by_value(labels, 0, size - 1))
         return x, y, tf.where((labels >= 0) & (labels < size), known, 1.0)
 
+    if isinstance(data, Source):
+        return data.map_batches(lambda batch: add_weights(*batch))
     return data.map(add_weights, num_parallel_calls=tf.data.AUTOTUNE)

@@ -8,10 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdml.checkpoint import Position
+from tfdml.data.read_errors import data_errors
 from tfdml.training import metrics, replica
 from tfdml.training.metrics import Logs
 from tfdml.training.replica import ReplicaStep
-from tfdml.training.stream import Stream
+from tfdml.training.stream import BEGINNING, Stream
 
 StepFunction = Callable[[Any], Any]
 # Steps done, examples in them, whether the data has ended, the last logs.
@@ -27,6 +29,7 @@ class ExecutionLoop:
         step: `model.train_step` or `model.test_step`.
         stream: where the slices come from. Of an endless stream the loop owns one iterator, which costs nothing
             a call; passing one to a compiled function costs about a millisecond.
+        start: where an endless stream begins.
         counts_steps: the caller asks for no more steps than there are, so the end need not be looked for.
         carries_logs: the user's own step returns logs that are no metrics; the last ones are kept.
     """
@@ -38,13 +41,14 @@ class ExecutionLoop:
         step: StepFunction,
         stream: Stream,
         *,
+        start: Position = BEGINNING,
         counts_steps: bool = False,
         carries_logs: bool = False,
     ):
         self._model = model
         self._strategy = strategy
         self._stream = stream
-        self._iterator: Any = iter(stream.distributed) if stream.endless else None
+        self._iterator: Any = iter(stream.open(start)) if stream.endless else None
         self._counts_steps = counts_steps
         self._step = tf.function(step, jit_compile=True) if model.jit_compile else step
         self._carries_logs = carries_logs
@@ -57,7 +61,7 @@ class ExecutionLoop:
     def new_pass(self) -> None:
         """Begin to read the data from its start, unless the stream is endless."""
         if not self._stream.endless:
-            self._iterator = iter(self._stream.distributed)
+            self._iterator = iter(self._stream.open(BEGINNING))
 
     def __call__(self, max_steps: int) -> tuple[int, int, Logs]:
         """Run up to `max_steps` steps.
@@ -72,7 +76,8 @@ class ExecutionLoop:
             self._max_steps[max_steps] = tf.constant(max_steps)
         run = self._function(single=self._model.steps_per_execution == 1)
         arguments = () if self._stream.endless else (self._iterator,)
-        done, examples, logs = run(self._max_steps[max_steps], *arguments)
+        with data_errors():
+            done, examples, logs = run(self._max_steps[max_steps], *arguments)
         return int(done), int(examples), metrics.to_python(logs)
 
     def _function(self, single: bool) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfdml.errors import ConfigError, DataError
 from tfdml.training import prepare
-from tfdml.training.stream import make_stream
+from tfdml.training.stream import BEGINNING, make_stream
 
 
 def predict(
@@ -49,7 +49,7 @@ def predict(
         first = lambda value: strategy.experimental_local_results(value)[0]
         return first(global_rows), tf.nest.map_structure(first, outputs)
 
-    iterator = iter(stream.distributed)
+    iterator = iter(stream.open(BEGINNING))
     parts: list[Any] = []
     limit = stream.num_batches if steps is None else min(steps, stream.num_batches or steps)
     while limit is None or len(parts) < limit:

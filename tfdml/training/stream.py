@@ -1,4 +1,4 @@
-"""From a data set of global batches to the slices that one task's replicas train on.
+"""From data of global batches to the slices that one task's replicas train on.
 
 A slice is (data, rows, global_rows): `rows` examples of the `global_rows` in the batch, int32 scalars. The
 batch is cut into n contiguous slices whose sizes differ by one at most; a replica for which no example is
@@ -15,9 +15,14 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from tfdml.checkpoint import Position
+from tfdml.data.order import Slice
+from tfdml.data.source import Source
 from tfdml.errors import DataError
 
-Data: TypeAlias = tf.data.Dataset | Callable[[tf.distribute.InputContext], tf.data.Dataset]
+Data: TypeAlias = tf.data.Dataset | Callable[[tf.distribute.InputContext], tf.data.Dataset] | Source
+
+BEGINNING = Position(0, 0, 0)
 
 # `global_rows` of a slice whose task does not know the rows of the others.
 UNKNOWN_ROWS = -1
@@ -28,7 +33,8 @@ class Stream:
     """A distributed, endless data set of slices.
 
     Attributes:
-        distributed: iterate over it for (data, rows, global_rows).
+        open: from a position to what to iterate over for (data, rows, global_rows). Only a Source can begin within
+            an epoch, and begins at its own order of the epoch; another data set begins anew.
         endless: one iterator makes pass after pass; else it makes one, and then only says that it has ended.
         num_batches: batches in one pass, or None when only reading tells.
         constant_rows: examples in every batch where that never changes and no end shows: then the stream
@@ -38,7 +44,7 @@ class Stream:
         element_spec: of `data`, with an unknown number of rows.
     """
 
-    distributed: Any
+    open: Callable[[Position], Any]
     endless: bool
     num_batches: int | None
     constant_rows: int | None
@@ -53,8 +59,8 @@ def make_stream(
     """Slice `data` for the replicas of this task.
 
     Args:
-        data: a `tf.data.Dataset` of global batches, the same on every task, or a function of the input
-            context that returns this task's data set, batched to the size of one replica.
+        data: a `tf.data.Dataset` of global batches, the same on every task; a function of the input
+            context that returns this task's data set, batched to the size of one replica; or a `Source`.
         strategy: whose replicas share each batch.
         endless: start again after the last batch: one iterator serves all epochs, and reads ahead into the next.
         marks_end: whether the end of each pass shows; not needed where the caller counts steps.
@@ -62,12 +68,15 @@ def make_stream(
     Raises:
         DataError: `data` is something else, or its elements are not batches.
     """
+    if isinstance(data, Source):
+        return _stream_from_source(data, strategy, endless)
     if callable(data) and not isinstance(data, tf.data.Dataset):
         return _stream_from_function(data, strategy, endless and not marks_end)
     if not isinstance(data, tf.data.Dataset):
         raise DataError(
-            f"data must be a tf.data.Dataset of global batches or a function of the input context, got "
-            f"{type(data).__name__}. For arrays: tf.data.Dataset.from_tensor_slices((x, y)).batch(global_batch_size)."
+            "data must be a tf.data.Dataset of global batches, a function of the input context or a "
+            f"tfdml.data.Source, got {type(data).__name__}. "
+            "For arrays: tf.data.Dataset.from_tensor_slices((x, y)).batch(global_batch_size)."
         )
     _check_batched(data.element_spec)
     num_replicas = strategy.num_replicas_in_sync
@@ -107,7 +116,7 @@ def make_stream(
         return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     return Stream(
-        distributed=_distribute(strategy, local_slices),
+        open=_at_the_beginning(_distribute(strategy, local_slices)),
         endless=endless,
         num_batches=cardinality if cardinality > 0 else None,
         constant_rows=rows if bare else None,
@@ -155,7 +164,73 @@ def _stream_from_function(
         return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     distributed = _distribute(strategy, local_slices)
-    return Stream(distributed, repeat, None, None, False, False, specs[0])
+    return Stream(_at_the_beginning(distributed), repeat, None, None, False, False, specs[0])
+
+
+def _stream_from_source(source: Source, strategy: tf.distribute.Strategy, endless: bool) -> Stream:
+    num_replicas = strategy.num_replicas_in_sync
+    order, steps = source.order, source.steps_per_epoch
+    always_full = order.records_per_epoch % order.global_batch_size == 0
+    equal = always_full and order.global_batch_size % num_replicas == 0
+    bare = equal and endless
+
+    def open_at(start: Position) -> Any:
+        def local_slices(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            per_task = num_replicas // context.num_input_pipelines
+            part = Slice(context.input_pipeline_id * per_task, per_task, num_replicas)
+            if bare and per_task == 1:
+                return source.dataset(start, part)
+            slices = source.slices(start, part)
+            if not endless:
+                slices = slices.take(steps)
+            if per_task > 1:
+                slices = slices.flat_map(lambda *of_task: _for_replicas(part, *of_task))
+            if bare:
+                return slices.map(lambda batch, rows, global_rows: batch)
+            if not endless:
+                slices = slices.concatenate(_end_of(slices.element_spec))
+            return slices.apply(
+                tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+            )
+
+        return _distribute(strategy, local_slices)
+
+    return Stream(
+        open=open_at,
+        endless=endless,
+        num_batches=steps,
+        constant_rows=order.global_batch_size if bare else None,
+        equal_slices=equal,
+        global_rows_known=True,
+        element_spec=source.element_spec,
+    )
+
+
+def _for_replicas(
+    part: Slice, batch: Any, rows: tf.Tensor, global_rows: tf.Tensor
+) -> tf.data.Dataset:
+    """The slice of a task, cut into those of its replicas."""
+    begin, _ = _cut(part.first_replica, global_rows, part.num_replicas)
+
+    def of_replica(replica: tf.Tensor) -> Any:
+        start, size = _cut(replica, global_rows, part.num_replicas)
+        start = tf.where(size > 0, start - begin, 0)
+        return _rows_of(batch, start, tf.maximum(size, 1)), size, global_rows
+
+    end = part.first_replica + part.num_local_replicas
+    return tf.data.Dataset.range(part.first_replica, end, output_type=tf.int32).map(of_replica)
+
+
+def _at_the_beginning(distributed: Any) -> Callable[[Position], Any]:
+    def open_at(start: Position) -> Any:
+        if start.step_in_epoch:
+            raise DataError(
+                f"training is to go on at step {start.step_in_epoch} of an epoch, and this data set can only begin "
+                "at its start. Use a tfdml.data.Source, which can begin at any step."
+            )
+        return distributed
+
+    return open_at
 
 
 def static_rows(element_spec: Any) -> int | None:
@@ -239,14 +314,19 @@ def _slice(batch: Any, replica: Any, num_replicas: int, equal: bool) -> Any:
     global_rows = _rows(batch)
     if num_replicas == 1:
         return batch, global_rows, global_rows
-    replica = tf.cast(replica, tf.int32)
-    smaller, larger_slices = global_rows // num_replicas, global_rows % num_replicas
-    rows = smaller + tf.cast(replica < larger_slices, tf.int32)
-    start = replica * smaller + tf.minimum(replica, larger_slices)
+    start, rows = _cut(replica, global_rows, num_replicas)
     # An empty slice holds the first example instead, with rows = 0: a batch of no rows breaks layers and
     # makes means NaN.
     start = tf.where(rows > 0, start, 0)
     return _rows_of(batch, start, tf.maximum(rows, 1)), rows, global_rows
+
+
+def _cut(replica: Any, global_rows: tf.Tensor, num_replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """(start, size), int32, of the rows of one replica."""
+    replica = tf.cast(replica, tf.int32)
+    smaller, larger_slices = global_rows // num_replicas, global_rows % num_replicas
+    start = replica * smaller + tf.minimum(replica, larger_slices)
+    return start, smaller + tf.cast(replica < larger_slices, tf.int32)
 
 
 def static_rows_of(batch: Any) -> int:

@@ -22,7 +22,7 @@ from tfdml.training.loop import ExecutionLoop
 from tfdml.training.metrics import Logs
 from tfdml.training.predict import predict
 from tfdml.training.progress import ProgressReporter
-from tfdml.training.stream import Data, Stream, make_stream
+from tfdml.training.stream import BEGINNING, Data, Stream, make_stream
 
 _log = logging.getLogger("tfdml")
 
@@ -39,8 +39,8 @@ class Trainer:
 
     Data sets hold global batches and are the same on every task; the Trainer gives each replica its slice
     (sizes may differ by one: every example counts the same). A function of the input context, which reads a
-    part of the data and batches it for one replica, works too. Metrics, callbacks and `steps_per_execution`
-    are those of `compile`.
+    part of the data and batches it for one replica, works too, and so does a `tfdml.data.Source`, of which every
+    task reads its own records only. Metrics, callbacks and `steps_per_execution` are those of `compile`.
 
     A plain Keras optimizer is wrapped in `tfdml.optimizers.DistributedOptimizer`.
 
@@ -87,7 +87,8 @@ class Trainer:
         """Train, with the meaning that Keras's `Model.fit` gives to the arguments.
 
         Args:
-            train_data: global batches of (x, y) or (x, y, sample_weight), or a function of the input context.
+            train_data: global batches of (x, y) or (x, y, sample_weight); or a function of the input context; or
+                a Source of such batches, which gives epoch e the same batches whatever `initial_epoch` is.
             steps_per_epoch: steps of an epoch; the data then repeats without end. Default: one pass.
             verbose: report progress on the chief; "auto" means yes.
 
@@ -113,7 +114,16 @@ class Trainer:
         if compresses:
             check_same_library(self.strategy)
         steps = steps_per_epoch or stream.num_batches
-        loop = self._loop(stream, "train_step", counts_steps=steps is not None)
+        backup = next((c for c in callbacks or [] if isinstance(c, BackupAndRestore)), None)
+        start = Position(initial_epoch, 0, 0)
+        if backup is not None:
+            start = self._restore(backup, start)
+        loop = self._loop(
+            stream,
+            "train_step",
+            start=_in_stream(start, stream, steps),
+            counts_steps=steps is not None,
+        )
         self._examples = 0
         reporter = ProgressReporter(lambda: self._examples, steps, epochs)
         shows = self.is_chief and verbose not in (False, 0)
@@ -123,17 +133,15 @@ class Trainer:
         # Also where a task has another list of callbacks than the rest: they must ask at the same points.
         hooks.asks_every_execution = self._agreement.any(hooks.asks_every_execution)
         model.stop_training = False
-        backup = next((c for c in callbacks or [] if isinstance(c, BackupAndRestore)), None)
-        if backup is not None:
-            initial_epoch = self._restore(backup, initial_epoch)
         try:
             hooks.on_train_begin()
             logs: Logs = {}
-            for epoch in range(initial_epoch, epochs):
+            for epoch in range(start.epoch, epochs):
                 model.reset_metrics()
                 hooks.on_epoch_begin(epoch)
                 loop.new_pass()
-                logs = self._train_epoch(loop, steps, hooks)
+                first_step = start.step_in_epoch if epoch == start.epoch else 0
+                logs = self._train_epoch(loop, first_step, steps, hooks)
                 if validation_data is not None and (epoch + 1) % validation_freq == 0:
                     validation = self._evaluate(validation_data, validation_steps, hooks)
                     logs = logs | {f"val_{name}": value for name, value in validation.items()}
@@ -144,7 +152,7 @@ class Trainer:
                     self._save(backup, epoch + 1)
                 if self._agreement.any(model.stop_training):
                     break
-            if model.optimizer is not None and epochs > initial_epoch:
+            if model.optimizer is not None and epochs > start.epoch:
                 model.optimizer.finalize_variable_values(model.trainable_variables)
             hooks.on_train_end(logs)
         finally:
@@ -157,17 +165,17 @@ class Trainer:
             backup.checkpointer.delete()
         return model.history
 
-    def _restore(self, backup: BackupAndRestore, initial_epoch: int) -> int:
-        """Load the newest snapshot on every task and return the epoch to begin with."""
+    def _restore(self, backup: BackupAndRestore, start: Position) -> Position:
+        """Load the newest snapshot on every task and return where to begin: `start` where there is none."""
         restored = backup.checkpointer.restore(self.model)
-        epoch = initial_epoch if restored is None else restored[0].epoch
+        epoch = start.epoch if restored is None else restored[0].epoch
         if not self._agreement.same(epoch):
             raise DataError(
                 f"tasks found different snapshots in {backup.checkpointer.directory} (this one: epoch {epoch}). "
                 "Put the directory on storage that every task sees."
             )
         if restored is None:
-            return epoch
+            return start
         position, parts = restored
         if self.is_chief:
             _log.info("going on after epoch %d, step %d", position.epoch, position.global_step)
@@ -178,7 +186,7 @@ class Trainer:
                 first_replica=self._agreement.task * (replicas // self._agreement.num_tasks),
                 num_replicas=replicas,
             )
-        return epoch
+        return position
 
     def _save(self, backup: BackupAndRestore, epoch: int) -> None:
         """Write a snapshot: every task what it alone has, then the chief the rest."""
@@ -200,10 +208,12 @@ class Trainer:
         if self.is_chief:
             backup.checkpointer.save(self.model, position, num_parts)
 
-    def _train_epoch(self, loop: ExecutionLoop, steps: int | None, hooks: Callbacks) -> Logs:
+    def _train_epoch(
+        self, loop: ExecutionLoop, first_step: int, steps: int | None, hooks: Callbacks
+    ) -> Logs:
         model = self.model
         at_once = model.steps_per_execution
-        step, self._examples, logs = 0, 0, {}
+        step, self._examples, logs = first_step, 0, {}
         while steps is None or step < steps:
             hooks.on_train_batch_begin(step)
             wanted = at_once if steps is None else min(at_once, steps - step)
@@ -217,7 +227,7 @@ class Trainer:
                 model.stop_training = self._agreement.any(model.stop_training)
             if model.stop_training or done < wanted:
                 break
-        if step == 0:
+        if step == first_step:
             raise DataError(
                 "the training data yielded no batch. Check its source, and any filter or take."
             )
@@ -290,13 +300,21 @@ class Trainer:
 
     # -- parts
 
-    def _loop(self, stream: Stream, step_name: str, *, counts_steps: bool) -> ExecutionLoop:
+    def _loop(
+        self,
+        stream: Stream,
+        step_name: str,
+        *,
+        counts_steps: bool,
+        start: Position = BEGINNING,
+    ) -> ExecutionLoop:
         overridden = getattr(type(self.model), step_name) is not getattr(keras.Model, step_name)
         return ExecutionLoop(
             self.model,
             self.strategy,
             getattr(self.model, step_name),
             stream,
+            start=start,
             counts_steps=counts_steps,
             carries_logs=overridden,
         )
@@ -316,6 +334,15 @@ class Trainer:
             verbose=0,
             **params,
         )
+
+
+def _in_stream(position: Position, stream: Stream, steps: int | None) -> Position:
+    """Where the data stands: its own epochs have other lengths where `steps_per_epoch` was given."""
+    if steps is None or stream.num_batches is None or steps == stream.num_batches:
+        return position
+    done = position.epoch * steps + position.step_in_epoch
+    epoch, step = divmod(done, stream.num_batches)
+    return Position(epoch, step, position.global_step)
 
 
 def _check_counts(**counts: int | None) -> None:
