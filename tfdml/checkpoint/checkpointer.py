@@ -15,28 +15,20 @@ import logging
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfdml.checkpoint.position import Position
 from tfdml.errors import DataError
 
 _log = logging.getLogger("tfdml")
 _VERSION = 1
 
 Part = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where training stands: the next epoch to train (0 based), the step in it, and steps trained in all."""
-
-    epoch: int
-    step_in_epoch: int
-    global_step: int
 
 
 class Checkpointer:

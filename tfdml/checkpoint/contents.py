@@ -1,0 +1,76 @@
+"""What one task puts into a snapshot: named sections of arrays, documents and bytes.
+
+The names of sections are the Trainer's business; `MODEL_*` are those that `tfdml.checkpoint` itself reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfdml.checkpoint.encoding import as_bytes, dtype_name, host_array
+from tfdml.errors import ConfigError
+
+WEIGHTS, STATE, OPTIMIZER = "weights", "state", "optimizer"
+
+ARRAY, DOCUMENT, BLOB = "array", "document", "blob"
+
+
+@dataclass
+class Contents:
+    """What one task saves.
+
+    Attributes:
+        arrays: section -> name -> an array, tensor or variable.
+        documents: section -> anything that JSON can say.
+        blobs: section -> bytes.
+    """
+
+    arrays: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    documents: dict[str, Any] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array, document or blob: what it is, and its bytes (uint8 [n]), which may change with the variable."""
+
+    section: str
+    name: str
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: np.ndarray
+
+
+def entries_of(contents: Contents) -> list[Entry]:
+    """All entries of `contents`, in a fixed order, without a copy of the large ones.
+
+    Raises:
+        ConfigError: a document holds something that JSON cannot say.
+    """
+    entries = []
+    for section, arrays in contents.arrays.items():
+        for name, value in arrays.items():
+            array = host_array(value)
+            data = as_bytes(array)
+            entries.append(Entry(section, name, ARRAY, dtype_name(array), array.shape, data))
+    for section, document in contents.documents.items():
+        try:
+            text = json.dumps(document)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"the section {section!r} of a snapshot must hold what JSON can say, got something else ({error}). "
+                "Use numbers, texts, lists and dicts, or save it as arrays."
+            ) from None
+        entries.append(_plain(section, DOCUMENT, text.encode()))
+    entries += [_plain(section, BLOB, data) for section, data in contents.blobs.items()]
+    return entries
+
+
+def _plain(section: str, kind: str, data: bytes) -> Entry:
+    return Entry(section, "", kind, "", (), np.frombuffer(data, np.uint8))
