@@ -54,7 +54,7 @@ _FORMAT = flags.DEFINE_enum(
     "; ".join(f"{name}: {each.help}" for name, each in FORMATS.items()),
 )
 _INPUT = flags.DEFINE_multi_string(
-    "input", [], "Pattern of the files, in quotes, a directory, or a name (tfds); repeatable."
+    "input", [], "Pattern of the files, in quotes, a directory, or a name (tfds)."
 )
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where the shards go: a directory or a URL.")
 _NAME = flags.DEFINE_string("name", None, "Name of the data set (default: that of --output_dir).")
@@ -91,7 +91,8 @@ _ON_ERROR = flags.DEFINE_enum(
     "on_error",
     "fail",
     ["fail", "skip", "quarantine"],
-    "Rows that cannot be used: the end; left out and listed in errors.jsonl; and put into quarantine/.",
+    "Rows that cannot be used: fail ends the run, skip lists them in errors.jsonl, quarantine also keeps what was "
+    "read of them.",
 )
 _MAX_ERROR_FRACTION = flags.DEFINE_float(
     "max_error_fraction", 0.05, "Fail if more than this part of all rows cannot be used."

@@ -29,7 +29,7 @@ from tfdml.data.shards import parse_shard_name
 from tfdml.errors import ConfigError
 
 _INPUT = flags.DEFINE_multi_string(
-    "input", [], "A directory of shards, or a pattern of files in quotes; repeatable."
+    "input", [], "A directory of shards, or a pattern of files in quotes."
 )
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Where the shards go: a directory or a URL.")
 _NAME = flags.DEFINE_string("name", None, "Name of the data set (default: as it was).")
@@ -58,7 +58,7 @@ _ON_ERROR = flags.DEFINE_enum(
     "on_error",
     "fail",
     ["fail", "skip", "quarantine"],
-    "Damaged records: the end; left out and listed in errors.jsonl; and put into quarantine/.",
+    "Damaged records: fail ends the run, skip lists them in errors.jsonl, quarantine also keeps what was read.",
 )
 _MAX_ERROR_FRACTION = flags.DEFINE_float(
     "max_error_fraction", 0.05, "Fail if more than this part of all records is damaged."
