@@ -102,10 +102,9 @@ def _check_label(request: Conversion) -> None:
 
 
 def _classes_of_fragment(job: _PassJob, fragment: Fragment, report: Report) -> None:
-    job.state.write_pickle(
-        job.state.of_pass(job.number, fragment.number),
-        hashes_by_class(_keys_and_labels(job.reading, fragment, job.label)),
-    )
+    hashes = hashes_by_class(_keys_and_labels(job.reading, fragment, job.label))
+    report(sum(map(len, hashes.values())), 0)
+    job.state.write_pickle(job.state.of_pass(job.number, fragment.number), hashes)
 
 
 def _keys_and_labels(reading: Reading, fragment: Fragment, label: str) -> Iterator[tuple[str, int]]:

@@ -260,10 +260,12 @@ class Phases:
 
     def kept(self) -> str:
         mapped = sum(self._state.spill(f.number).exists() for f in self._fragments)
-        shards = self._state.num_receipts()
+        shards = f"{self._state.num_receipts()}"
+        if self._shards_total:
+            shards += f" of {self._shards_total}"
         return (
-            f"{mapped} of {len(self._fragments)} parts of the input and {shards} of "
-            f"{self._shards_total or '?'} shards are finished and kept; the same command goes on from there."
+            f"{mapped} of {len(self._fragments)} parts of the input and {shards} shards are finished and "
+            "kept; the same command goes on from there."
         )
 
     def no_space(self, error: NoSpace) -> str:
