@@ -8,7 +8,6 @@ middle of a run.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
 import time
@@ -16,12 +15,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
-import fsspec
-from fsspec.config import conf
-
+from tfdml.data.remote_connection import HTTP, connect
 from tfdml.data.remote_errors import is_missing_file, is_passing, shown, told
 from tfdml.data.storage import Storage, checked_name
-from tfdml.errors import ConfigError, DataError
+from tfdml.errors import DataError
 from tfdml.shared_files import appears_when_whole
 
 Result = TypeVar("Result")
@@ -31,11 +28,11 @@ _SLOWEST_BYTES_PER_SECOND = 128 * 1024  # data may take this long in addition
 PATIENCE_SECONDS = 120.0  # a place that has answered before may be silent or failing for so long
 _FIRST_ATTEMPTS = 3  # while the place has never answered
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0  # between attempts, doubling
+_LARGE_BYTES = 2**28
 PIECE_BYTES = 16 * 1024 * 1024  # a file is fetched in ranges, each of which is retried by itself
 
 # A file put at once into these appears whole; into others it is moved to its name afterwards.
-_HTTP = frozenset(("http", "https"))
-_OBJECT_STORES = _HTTP | {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss", "memory"}
+_OBJECT_STORES = HTTP | {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss", "memory"}
 
 
 class RemoteStorage(Storage):
@@ -50,10 +47,10 @@ class RemoteStorage(Storage):
 
     def names(self) -> list[str]:
         fs, root, _ = self._connection()
-        top = root + "/" if self.protocol in _HTTP else root
+        top = root + "/" if self.protocol in HTTP else root
 
         found = self._ask("", lambda: _find(fs, top))
-        names = {unquote(path) if self.protocol in _HTTP else path for path in found}
+        names = {unquote(path) if self.protocol in HTTP else path for path in found}
         inside = [path[len(root) :].lstrip("/") for path in names if path.startswith(root + "/")]
         return sorted(n for n in inside if n and not any(p.startswith(".") for p in n.split("/")))
 
@@ -70,19 +67,18 @@ class RemoteStorage(Storage):
         return _version_of(self._facts(name))
 
     def read_bytes(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
-        if stop is not None and stop <= start:
+        fs, path = self._connection()[0], self._path(name)
+        if stop is None and self.protocol in HTTP:  # which may not know the size
+            data: bytes = self._ask(name, lambda: fs.cat_file(path), num_bytes=_LARGE_BYTES)
+            return data[start:]
+        stop = self.size(name) if stop is None else stop
+        if stop <= start:
             return b""
-        fs = self._connection()[0]
-        path = self._path(name)
-        whole = start == 0 and stop is None
-
-        def read() -> bytes:
-            return fs.cat_file(path) if whole else fs.cat_file(path, start=start, end=stop)
-
-        data: bytes = self._ask(name, read, num_bytes=(stop or 2**30) - start)
-        if stop is not None and len(data) > stop - start:
-            return data[start:stop]  # a web server that knows no ranges sent all of it
-        return data
+        data = self._ask(
+            name, lambda: fs.cat_file(path, start=start, end=stop), num_bytes=stop - start
+        )
+        # A web server that knows no ranges sends all of it.
+        return data[start:stop] if len(data) > stop - start else data
 
     def write_bytes(self, name: str, data: bytes) -> None:
         fs = self._connection()[0]
@@ -96,8 +92,9 @@ class RemoteStorage(Storage):
         fs = self._connection()[0]
         path, facts = self._path(name), self._facts(name)
         size = int(facts["size"])
-        if self.protocol in _HTTP and facts.get("partial") is not True:
-            self._ask(name, lambda: fs.get_file(path, os.fspath(local_path)), num_bytes=size)
+        if self.protocol in HTTP and facts.get("partial") is not True:
+            fetch = lambda: fs.get_file(path, os.fspath(local_path))
+            self._ask(name, fetch, num_bytes=size, is_pure=False)
         else:
             with open(local_path, "wb") as file:
                 for start in range(0, size, PIECE_BYTES):
@@ -127,7 +124,7 @@ class RemoteStorage(Storage):
 
     def _put(self, name: str, num_bytes: int, put: Callable[[str], Any]) -> None:
         fs, path = self._connection()[0], self._path(name)
-        if self.protocol in _HTTP:
+        if self.protocol in HTTP:
             raise DataError(f"{self.location(name)}: {self.protocol}:// can only be read.")
 
         def whole() -> None:
@@ -176,14 +173,25 @@ class RemoteStorage(Storage):
     def _path(self, name: str) -> str:
         _, root, query = self._connection()
         name = checked_name(name)
-        return f"{root}/{quote(name) if self.protocol in _HTTP else name}{query}"
+        return f"{root}/{quote(name) if self.protocol in HTTP else name}{query}"
 
     def _connection(self) -> tuple[Any, str, str]:
-        """(file system, path of the directory, query that goes behind every name)."""
-        return _connect(self._url, self.protocol, self.url, os.getpid())
+        """See `connect`."""
+        return connect(self._url, self.protocol, self.url, os.getpid())
 
-    def _ask(self, name: str, operation: Callable[[], Result], num_bytes: int = 0) -> Result:
-        """The operation's result; retried while another attempt may help and patience lasts."""
+    def _ask(
+        self,
+        name: str,
+        operation: Callable[[], Result],
+        num_bytes: int = 0,
+        is_pure: bool = True,
+    ) -> Result:
+        """The operation's result; retried while another attempt may help and patience lasts.
+
+        Args:
+            num_bytes: that it moves.
+            is_pure: another attempt may begin while one hangs.
+        """
         limit = _ANSWER_SECONDS + num_bytes / _SLOWEST_BYTES_PER_SECOND
         give_up = time.monotonic() + PATIENCE_SECONDS
         attempts, pause = 0, _FIRST_PAUSE_SECONDS
@@ -194,7 +202,8 @@ class RemoteStorage(Storage):
             except Exception as error:
                 known = self._url in _answered
                 hopeless = attempts >= _FIRST_ATTEMPTS and not known
-                if not is_passing(error) or hopeless or time.monotonic() + pause > give_up:
+                hangs = isinstance(error, _Hangs) and not is_pure
+                if not is_passing(error) or hopeless or hangs or time.monotonic() + pause > give_up:
                     raise told(error, self.location(name), self._url) from None
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -204,46 +213,6 @@ class RemoteStorage(Storage):
 
 
 _answered: set[str] = set()  # URLs that have answered this process
-
-
-@functools.lru_cache(maxsize=64)
-def _connect(url: str, protocol: str, location: str, process: int) -> tuple[Any, str, str]:
-    """One file system a URL and process: fsspec's asynchronous ones do not survive a fork."""
-    query = ""
-    if protocol in _HTTP and "?" in url:
-        url, _, query = url.partition("?")
-        query = "?" + query
-    try:
-        fs, root = fsspec.core.url_to_fs(url, **_options(url, protocol))
-    except ImportError as error:
-        raise told(error, location, url) from None
-    except Exception as error:
-        if "rotocol not known" in str(error):
-            known = ", ".join(sorted(fsspec.available_protocols()))
-            raise ConfigError(
-                f"{location}: fsspec knows no protocol {protocol!r}; it knows {known}."
-            ) from None
-        raise told(error, location, url) from None
-    if isinstance(getattr(fs, "retries", None), int):
-        fs.retries = 1  # s3fs and gcsfs: five rounds of their own inside each of ours would make minutes of seconds
-    return fs, root.rstrip("/"), query
-
-
-def _options(url: str, protocol: str) -> dict[str, Any]:
-    """Our time limits, where the user's fsspec configuration does not set the same option."""
-    if "::" in url:
-        return {}
-    options: dict[str, Any] = {"skip_instance_cache": True}
-    if protocol in ("s3", "s3a"):
-        limits = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}
-        options["config_kwargs"] = limits
-    if protocol in _HTTP:
-        import aiohttp
-
-        # aiohttp's own limit is five minutes for a whole file, however well it flows.
-        patience = aiohttp.ClientTimeout(total=None, connect=10, sock_read=30)
-        options["client_kwargs"] = {"timeout": patience}
-    return {k: v for k, v in options.items() if k not in conf.get(protocol, {})}
 
 
 def _find(fs: Any, top: str) -> list[str]:
@@ -267,6 +236,10 @@ def _version_of(facts: dict[str, Any]) -> str:
     return f"{facts['size']}"
 
 
+class _Hangs(TimeoutError):
+    """The operation goes on in its thread."""
+
+
 def _within(seconds: float, operation: Callable[[], Result]) -> Result:
     """The result of `operation`, or TimeoutError; a thread that hangs in it does not hold up the end of Python."""
     outcome: list[tuple[bool, Any]] = []
@@ -281,7 +254,7 @@ def _within(seconds: float, operation: Callable[[], Result]) -> Result:
     thread.start()
     thread.join(seconds)
     if not outcome:
-        raise TimeoutError(f"no answer within {seconds:.0f} s")
+        raise _Hangs(f"no answer within {seconds:.0f} s")
     succeeded, value = outcome[0]
     if not succeeded:
         raise value

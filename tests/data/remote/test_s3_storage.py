@@ -2,13 +2,14 @@
 
 import http.server
 import threading
+import time
 import uuid
 
 import fsspec.config
 import pytest
 
 from tests.data.remote.servers import Link, free_port
-from tfdml.data import remote_storage
+from tfdml.data import remote_connection, remote_storage
 from tfdml.data.storage import storage_for
 from tfdml.errors import DataError
 
@@ -117,6 +118,25 @@ def test_permission_denied(s3, monkeypatch, protocol):
             storage_for(url).read_bytes("a")
 
 
+def test_a_server_that_never_answers(monkeypatch, tmp_path):
+    """One attempt at a time where it writes to a file."""
+    monkeypatch.setattr(remote_storage, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(remote_storage, "_FIRST_PAUSE_SECONDS", 0.01)
+    begun = []
+
+    def hang():
+        begun.append(1)
+        time.sleep(2)
+
+    storage = storage_for("memory://hanging")
+    with pytest.raises(DataError, match=r"/a: the connection failed \(no answer within 0 s\)"):
+        storage._ask("a", hang, is_pure=False)
+    assert len(begun) == 1
+    with pytest.raises(DataError, match="the connection failed"):
+        storage._ask("a", hang)
+    assert len(begun) == 1 + remote_storage._FIRST_ATTEMPTS
+
+
 @pytest.mark.slow
 def test_a_failing_server_is_given_up(s3, monkeypatch):
     with _always(
@@ -143,7 +163,7 @@ def test_a_link_that_is_cut_and_comes_back(s3, monkeypatch, tmp_path):
     storage_for(url).write_bytes("shard", data)
     link = Link(s3.endpoint)
     try:
-        remote_storage._connect.cache_clear()
+        remote_connection.connect.cache_clear()
         monkeypatch.setenv("AWS_ENDPOINT_URL", link.endpoint)
         storage = storage_for(url)
         assert storage.size("shard") == len(data)
@@ -153,7 +173,7 @@ def test_a_link_that_is_cut_and_comes_back(s3, monkeypatch, tmp_path):
         assert (tmp_path / "copy").read_bytes() == data
     finally:
         link.close()
-        remote_storage._connect.cache_clear()
+        remote_connection.connect.cache_clear()
 
 
 @pytest.mark.slow
@@ -163,7 +183,7 @@ def test_a_link_that_stays_down(s3, monkeypatch, tmp_path):
     storage_for(url).write_bytes("shard", bytes(500_000))
     link = Link(s3.endpoint)
     try:
-        remote_storage._connect.cache_clear()
+        remote_connection.connect.cache_clear()
         monkeypatch.setenv("AWS_ENDPOINT_URL", link.endpoint)
         monkeypatch.setattr(remote_storage, "PATIENCE_SECONDS", 2.0)
         storage = storage_for(url)
@@ -174,7 +194,7 @@ def test_a_link_that_stays_down(s3, monkeypatch, tmp_path):
         assert list(tmp_path.iterdir()) == []
     finally:
         link.close()
-        remote_storage._connect.cache_clear()
+        remote_connection.connect.cache_clear()
 
 
 class _always:

@@ -13,7 +13,7 @@ import pytest
 from tests.data.remote.data_sets import write_set
 from tests.data.remote.servers import Link
 from tests.processes import wait_for_file
-from tfdml.data import remote_storage
+from tfdml.data import remote_connection, remote_storage
 from tfdml.data.order import Order, Slice
 from tfdml.data.remote_split import open_split
 from tfdml.data.shard_cache import ShardCache
@@ -157,7 +157,7 @@ def test_a_link_that_goes_down_while_shards_are_fetched(s3, url, tmp_path, monke
     link = Link(s3.endpoint)
     cache = ShardCache(tmp_path, 10**9)
     try:
-        remote_storage._connect.cache_clear()
+        remote_connection.connect.cache_clear()
         monkeypatch.setenv("AWS_ENDPOINT_URL", link.endpoint)
         monkeypatch.setattr(remote_storage, "PATIENCE_SECONDS", 1.0)
         records, order = open_in_order(url, cache)
@@ -176,7 +176,7 @@ def test_a_link_that_goes_down_while_shards_are_fetched(s3, url, tmp_path, monke
         assert sorted(found) == sorted(everything)
     finally:
         link.close()
-        remote_storage._connect.cache_clear()
+        remote_connection.connect.cache_clear()
     again = s3.requests("GET", url.removeprefix(s3.url("")) + "/set-train")
     pieces = {
         entry.name.rpartition("/")[2]: -(-entry.num_bytes // 1000)
