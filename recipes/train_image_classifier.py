@@ -4,8 +4,8 @@
     tfdml launch --workers=2 recipes/train_image_classifier.py \\
         --config=configs/image_classifier/multi_worker.yaml --set train.epochs=5
 
-It learns scikit-learn's handwritten digits, or --set data.dataset=tfds:NAME, or a directory that
-data_tools/convert.py wrote. Copy it, and change what you like: a model is a function in
+It learns scikit-learn's handwritten digits, or --set data.dataset=tfds:NAME, or a directory or URL
+that `tfdml convert` wrote. Copy it, and change what you like: a model is a function in
 image_models.py, a setting is a line in a class below.
 """
 
@@ -72,17 +72,29 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
     images = tfdml.data.open_images(
         config.data.dataset, data_dir=config.data.data_dir, image_size=config.data.image_size
     )
+    augmentation = tfdml.data.ImageAugmentation(**config.data.augment.model_dump())
     train_data = images.training(
-        global_batch_size, seed=config.train.seed, shuffle_buffer=config.data.shuffle_buffer
+        global_batch_size,
+        seed=config.train.seed,
+        shuffle=config.data.shuffle,
+        augmentation=augmentation,
+        cache=config.data.cache,
     )
-    test_data = images.evaluation(global_batch_size)
+    # Mixed images have a label for each of their parts, so all labels are vectors then.
+    test_data = images.evaluation(global_batch_size, one_hot=augmentation.mixes)
+    losses = keras.losses
+    loss = (
+        losses.CategoricalCrossentropy
+        if augmentation.mixes
+        else losses.SparseCategoricalCrossentropy
+    )
 
     with strategy.scope():
         build_model = MODELS[config.model.name]
         model = build_model(images.image_shape, images.num_classes, config.model.dropout)
         model.compile(
             optimizer=build_optimizer(config.optimizer),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=loss(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=config.train.steps_per_execution,
         )

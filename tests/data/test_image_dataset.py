@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests.data.source_epochs import batches
 from tfdml.data import open_images
 from tfdml.errors import DataError
 
@@ -25,8 +26,8 @@ def digits(data_dir):
     return open_images("digits", data_dir=data_dir)
 
 
-def epoch(dataset) -> list[bytes]:
-    return [image.tobytes() for images, _ in dataset for image in images.numpy()]
+def epoch(source, number: int) -> list[bytes]:
+    return [image.tobytes() for images, _ in batches(source, number) for image in images.numpy()]
 
 
 def test_digits_are_all_there(digits):
@@ -37,8 +38,8 @@ def test_digits_are_all_there(digits):
     assert digits.num_examples == {"train": 1442, "test": 355}
     stored = Counter(
         (np.rint(image[..., 0] * 16 / 255).astype(int).tobytes(), int(label))
-        for dataset in (digits.training(100, seed=0, shuffle_buffer=10), digits.evaluation(100))
-        for images, labels in dataset
+        for source in (digits.training(100, seed=0), digits.evaluation(100))
+        for images, labels in batches(source)
         for image, label in zip(images.numpy(), labels.numpy(), strict=True)
     )
     bunch = load_digits()
@@ -49,43 +50,48 @@ def test_digits_are_all_there(digits):
 
 
 def test_test_digits_are_stratified(digits):
-    labels = np.concatenate([labels.numpy() for _, labels in digits.evaluation(500)])
+    labels = np.concatenate([labels.numpy() for _, labels in batches(digits.evaluation(500))])
     assert set(np.bincount(labels)) <= {34, 35, 36}
 
 
 def test_batches_are_global_and_the_last_holds_the_rest(digits):
-    sizes = [len(labels) for _, labels in digits.training(64, seed=0, shuffle_buffer=10_000)]
-    assert sizes == [64] * 22 + [34]
-    assert int(digits.training(64, seed=0, shuffle_buffer=10).cardinality()) == 23
+    source = digits.training(64, seed=0)
+    assert source.order.steps_per_epoch == 23
+    assert [len(labels) for _, labels in batches(source)] == [64] * 22 + [34]
+    assert digits.evaluation(64).order.steps_per_epoch == 6
     assert digits.evaluation(64).element_spec[0].dtype == tf.float32
 
 
 def test_order_depends_on_seed_and_epoch_alone(digits):
-    def training(seed):
-        return digits.training(64, seed=seed, shuffle_buffer=10_000)
-
-    one, other = training(3), training(3)
-    first, second = epoch(one), epoch(one)
+    one, other = (digits.training(64, seed=3) for _ in range(2))
+    first, second = epoch(one, 0), epoch(one, 1)
     assert first != second
     assert sorted(first) == sorted(second)
-    assert [first, second] == [epoch(other), epoch(other)]
-    assert first != epoch(training(4))
+    assert [first, second] == [epoch(other, 0), epoch(other, 1)]
+    assert first != epoch(digits.training(64, seed=4), 0)
 
 
 def test_a_second_open_converts_nothing(digits, data_dir):
-    before = {path: path.stat().st_mtime_ns for path in (data_dir / "digits").iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in (data_dir / "digits").rglob("*")}
     open_images("digits", data_dir=data_dir)
-    assert before == {path: path.stat().st_mtime_ns for path in (data_dir / "digits").iterdir()}
+    assert before == {path: path.stat().st_mtime_ns for path in (data_dir / "digits").rglob("*")}
 
 
-def test_a_shard_that_lost_records_is_noticed(tmp_path):
+def test_digits_of_an_earlier_version_are_converted_again(tmp_path):
+    directory = tmp_path / "digits"
+    directory.mkdir()
+    (directory / "manifest.json").write_text('{"format_version": 1, "name": "digits"}')
+    (directory / "digits-train.tfrecord-00000-of-00009").write_bytes(b"old")
+    assert open_images("digits", data_dir=tmp_path).num_examples == {"train": 1442, "test": 355}
+    assert not list(directory.glob("*-of-00009"))
+
+
+def test_a_shard_that_was_damaged_is_noticed(tmp_path):
     digits = open_images("digits", data_dir=tmp_path)
     shard = tmp_path / "digits" / "digits-test.tfrecord-00000-of-00004"
-    first = next(iter(tf.data.TFRecordDataset(str(shard)))).numpy()
-    with tf.io.TFRecordWriter(str(shard)) as writer:
-        writer.write(first)
-    with pytest.raises(tf.errors.OpError, match="expected to contain 355"):
-        epoch(digits.evaluation(64))
+    shard.write_bytes(shard.read_bytes()[:-5])
+    with pytest.raises(DataError, match=r"digits-test.tfrecord-00000-of-00004"):
+        digits.evaluation(64)
 
 
 def test_a_data_dir_that_cannot_be_written(tmp_path):
@@ -104,7 +110,8 @@ def test_processes_that_start_at_once_convert_once(tmp_path):
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert outputs == ["{'train': 1442, 'test': 355}\n"] * 2
-    assert len(list((tmp_path / "digits").iterdir())) == 9  # 4 + 4 shards and the manifest
+    assert len(list((tmp_path / "digits").glob("*.tfrecord-*"))) == 8
+    assert not list((tmp_path / "digits").glob(".*"))
 
 
 class TinyShapes(tfds.core.GeneratorBasedBuilder):
@@ -147,13 +154,13 @@ def test_tfds_images(tmp_path):
     assert data.class_names == ("dark", "light")
     assert data.image_shape == (5, 7, 1)
     assert data.num_examples == {"train": 20, "validation": 5}
-    batches = list(data.training(8, seed=0, shuffle_buffer=100))
-    assert [len(labels) for _, labels in batches] == [8, 8, 4]
-    for images, labels in [*batches, *data.evaluation(8)]:
+    train = batches(data.training(8, seed=0))
+    assert [len(labels) for _, labels in train] == [8, 8, 4]
+    for images, labels in [*train, *batches(data.evaluation(8))]:
         assert images.dtype == tf.float32
         assert np.array_equal(images[:, 0, 0, 0], 100 * labels.numpy())
     resized = open_images("tfds:tiny_shapes", data_dir=tmp_path, image_size=4)
-    assert next(iter(resized.evaluation(8)))[0].shape == (5, 4, 4, 1)
+    assert batches(resized.evaluation(8))[0][0].shape == (5, 4, 4, 1)
 
 
 def test_tfds_errors(tmp_path):

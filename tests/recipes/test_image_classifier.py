@@ -68,6 +68,7 @@ def losses(model_dir: Path) -> np.ndarray:
     ("words", "message"),
     [
         (["--set", "data.dataset=no/such/dir"], "no/such/dir: no such directory"),
+        (["--set", "data.augment.flips=both"], "did you mean `data.augment.flip`?"),
         (
             [
                 f"--config={CONFIGS}/mirrored.yaml",
@@ -77,7 +78,7 @@ def losses(model_dir: Path) -> np.ndarray:
             "a multiple of the 2 replicas, got 63. Use 62 or 64.",
         ),
     ],
-    ids=["missing data", "batch not divisible"],
+    ids=["missing data", "misspelt augmentation", "batch not divisible"],
 )
 def test_bad_input_is_one_sentence(tmp_path, words, message):
     done = run(ONE_PROCESS, tmp_path, *words)
@@ -113,6 +114,18 @@ def test_two_workers_learn_the_digits_as_one_device_does(tmp_path):
     again = train(ONE_PROCESS, tmp_path, "default", "--mode=evaluate", "--model_dir=two")
     assert accuracy(again) == accuracy(two)
     assert hashes(again) == [first]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_augmented_and_mixed_images_are_the_same_on_two_workers(tmp_path):
+    settings = ("train.epochs=2", "data.augment.crop_padding=1", "data.augment.color_jitter=0.2")
+    settings = (*settings, "data.augment.mixup_alpha=0.2", "data.augment.cutmix_alpha=1.0")
+    words = [word for setting in settings for word in ("--set", setting)]
+    one = train(ONE_PROCESS, tmp_path, "default", "--model_dir=one", *words)
+    two = train(TWO_WORKERS, tmp_path, "multi_worker", "--model_dir=two", *words)
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-4)
+    assert accuracy(one) > 0.1 and abs(accuracy(two) - accuracy(one)) < 0.02
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from tfdml.config.flags import Arguments
 from tfdml.config.load import load
 from tfdml.config.provenance import write_provenance
 from tfdml.config.schema import (
+    AugmentConfig,
     Config,
     ImageDataConfig,
     OptimizerConfig,
@@ -18,6 +19,7 @@ from tfdml.config.schema import (
 
 __all__ = [
     "Arguments",
+    "AugmentConfig",
     "Config",
     "ImageDataConfig",
     "OptimizerConfig",

@@ -45,11 +45,41 @@ class StrategyConfig(Config):
     )
 
 
+class AugmentConfig(Config):
+    resized_crop: bool = Field(
+        default=False, description="train on random parts of the stored images, resized"
+    )
+    crop_padding: int = Field(
+        default=0, ge=0, description="pixels added on each side, out of which the old size is cut"
+    )
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = Field(
+        default="none", description="mirror half of the images"
+    )
+    rand_augment: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="strength of two random changes of each image; 0 is none",
+    )
+    color_jitter: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="change of brightness, contrast and saturation, and of hue a quarter of it",
+    )
+    mixup_alpha: float = Field(
+        default=0.0, ge=0, description="mix images and labels of a batch: 0.2 a little; 0 is none"
+    )
+    cutmix_alpha: float = Field(
+        default=0.0, ge=0, description="paste parts of other images of a batch: 1.0; 0 is none"
+    )
+
+
 class ImageDataConfig(Config):
     dataset: str = Field(
         default="digits",
         min_length=1,
-        description="digits, tfds:NAME, or a directory of shards written by data_tools/convert.py",
+        description="digits, tfds:NAME, or a directory or URL that `tfdml convert` wrote",
     )
     data_dir: str = Field(
         default="runs/data",
@@ -61,9 +91,16 @@ class ImageDataConfig(Config):
         ge=1,
         description="height and width in pixels to resize to; null keeps the stored size",
     )
-    shuffle_buffer: int = Field(
-        default=10_000, ge=1, description="examples held in memory to draw from at random"
+    shuffle: Literal["auto", "full", "shards", "none"] = Field(
+        default="auto",
+        description="full: all images; shards: within 16 shards at a time; auto: shards behind a URL",
     )
+    cache: str | None = Field(
+        default=None,
+        min_length=1,
+        description="where decoded images are kept: memory, or a local directory; null is nowhere",
+    )
+    augment: AugmentConfig = AugmentConfig()
 
 
 class OptimizerConfig(Config):

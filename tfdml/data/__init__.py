@@ -1,6 +1,6 @@
 """Data sets as TFRecord shards: writing them, and reading them into training.
 
-Names load on first use; those of `shards` come without TensorFlow.
+Names load on first use; those of `shards`, `order` and `records` come without TensorFlow.
 """
 
 from __future__ import annotations
@@ -9,9 +9,18 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "Cutmix": "pairs",
+    "ImageAugmentation": "augment.settings",
     "ImageDataset": "image_dataset",
-    "convert_images": "convert",
+    "Mixup": "pairs",
+    "Order": "order",
+    "PackedRecords": "packing",
+    "Padded": "batching",
+    "RecordSet": "records",
+    "Slice": "order",
+    "Source": "source",
     "find_shards": "shards",
+    "measure_lengths": "packing",
     "open_images": "image_dataset",
     "read_records": "shards",
     "write_shards": "shards",

@@ -1,58 +1,57 @@
-"""scikit-learn's bundled handwritten digits: 1,797 real images of 8x8 pixels, no download.
-
-Their origin: Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak; UCI, 1998).
-"""
+"""The data set of the examples: scikit-learn's handwritten digits as shards, converted when first needed."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import numpy as np
-import tensorflow as tf
-
-from tfdml.data.convert import ImageSource, convert_images
-from tfdml.data.image_records import EncodedImage
-from tfdml.data.manifest import FILE_NAME
+from tfdml.data.dataset_manifest import FILE_NAME
 from tfdml.errors import DataError
 from tfdml.shared_files import one_process_at_a_time
 
-TEST_FRACTION = 0.2
 NUM_SHARDS = 4
-
-
-def digits() -> ImageSource:
-    """The digits as grey PNG images."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise DataError(
-            "The digits come with scikit-learn, which is not installed. "
-            "Run: pip install 'tfdml[recipes]'."
-        ) from None
-    bunch = load_digits()
-    # Stored as 0 to 16, one level per ink dot of a 4x4 block.
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-
-    def image(index: int) -> EncodedImage:
-        return EncodedImage(tf.io.encode_png(pixels[index]).numpy(), *pixels[index].shape)
-
-    return ImageSource("digits", tuple("0123456789"), bunch.target.tolist(), image)
 
 
 def prepare_digits(data_dir: Path) -> Path:
     """The directory of the shards, converted now if nobody has; many processes may call at once."""
     directory = data_dir / "digits"
-    if (directory / FILE_NAME).exists():  # needs no lock, so data_dir may be read-only from now on
+    if _is_there(directory):  # needs no lock, so data_dir may be read-only from now on
         return directory
     try:
         with one_process_at_a_time(data_dir / ".digits.lock"):
-            if not (directory / FILE_NAME).exists():
-                convert_images(
-                    digits(), directory, num_shards=NUM_SHARDS, test_fraction=TEST_FRACTION
-                )
+            if not _is_there(directory):
+                _convert(directory)
     except OSError as error:
         raise DataError(
             f"The digits cannot be written to {directory}: {error.strerror or error}. "
             "Set data.data_dir to a directory that can be written."
         ) from None
     return directory
+
+
+def _is_there(directory: Path) -> bool:
+    return (directory / FILE_NAME).exists() and not _is_of_version_1(directory)
+
+
+def _is_of_version_1(directory: Path) -> bool:
+    """Whether an earlier tfdml wrote it, in a format that is no longer read."""
+    try:
+        values = json.loads((directory / FILE_NAME).read_bytes())
+        return values["format_version"] == 1 and values["name"] == "digits"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _convert(directory: Path) -> None:
+    from tfdml.data.conversion.request import Conversion
+    from tfdml.data.conversion.run import convert
+    from tfdml.data.inputs.input import open_input
+    from tfdml.data.inputs.options import InputOptions
+
+    if _is_of_version_1(directory):
+        # The manifest first: without it the rest is no data set, should this be interrupted.
+        for file in (directory / FILE_NAME, *directory.glob("digits-*.tfrecord-*")):
+            file.unlink()
+    source = open_input("digits", (), InputOptions())
+    request = Conversion(source, str(directory), "digits", num_shards=NUM_SHARDS)
+    convert(request, num_processes=1)

@@ -67,7 +67,11 @@ def _examples(
 
     examples = ids.map(read, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
     if decode is not None:
-        examples = examples.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+        def decoded(*example: Any) -> Any:  # tf.data hands a tuple over as several arguments
+            return decode(example if len(example) > 1 else example[0])
+
+        examples = examples.map(decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples
 
 

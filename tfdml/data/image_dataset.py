@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import tensorflow as tf
 
-from tfdml.data import image_records
-from tfdml.data.manifest import Manifest
-from tfdml.data.shards import find_shards, read_records
+from tfdml.data.augment.settings import ImageAugmentation
+from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest
+from tfdml.data.image_records import Example, ImageRecords
+from tfdml.data.order import Order, Shuffle
+from tfdml.data.records import RecordSet
+from tfdml.data.source import Source
+from tfdml.data.storage import is_remote, storage_for
 from tfdml.errors import DataError
 
 _TFDS = "tfds:"
+_NO_AUGMENTATION = ImageAugmentation()
 
 
 @dataclass(frozen=True)
@@ -21,25 +27,27 @@ class ImageDataset:
     """Images that all have one shape, with their labels.
 
     Attributes:
-        class_names: the label i is an image of class_names[i].
         num_examples: split -> number of images.
-        stored_shape: (height, width, channels) in pixels; None for height and width that vary.
         image_size: height and width that images are resized to; None keeps the stored size.
-        encoded: split -> data set of (encoded image, label), always in the same order.
+        records: split -> its records.
     """
 
     name: str
-    class_names: tuple[str, ...]
     num_examples: Mapping[str, int]
-    stored_shape: tuple[int | None, int | None, int]
+    layout: ImageRecords
     image_size: int | None
-    encoded: Callable[[str], tf.data.Dataset] = field(repr=False)
+    records: Callable[[str], RecordSet] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if self.image_size is None and None in self.stored_shape:
+        if self.image_size is None and None in self.layout.shape:
             raise DataError(
                 f"The images of {self.name} differ in size. Set data.image_size, e.g. to 224."
             )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The label i is an image of class_names[i]."""
+        return self.layout.class_names
 
     @property
     def num_classes(self) -> int:
@@ -48,7 +56,7 @@ class ImageDataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of the images that the data sets yield."""
-        height, width, channels = self.stored_shape
+        height, width, channels = self.layout.shape
         return self.image_size or height, self.image_size or width, channels  # type: ignore[return-value]
 
     @property
@@ -62,38 +70,93 @@ class ImageDataset:
         )
 
     def training(
-        self, global_batch_size: int, *, seed: int, shuffle_buffer: int
-    ) -> tf.data.Dataset:
-        """Batches of (float32 [batch, height, width, channels] in [0, 255], int64 [batch]).
+        self,
+        global_batch_size: int,
+        *,
+        seed: int,
+        shuffle: Shuffle | Literal["auto"] = "auto",
+        augmentation: ImageAugmentation = _NO_AUGMENTATION,
+        cache: str | None = None,
+    ) -> Source:
+        """Batches of (float32 [batch, height, width, channels] in [0, 255], labels), resumed at any step.
 
-        The order depends on the seed alone and is another one in each epoch, so every worker sees
-        the same global batches. The last batch holds what is left.
+        Labels are int64 [batch], or float32 [batch, num_classes] where `augmentation` mixes images. The
+        order depends on the seed alone and is another one in each epoch; the last batch of an epoch holds
+        what is left.
+
+        Args:
+            shuffle: `full`, `shards` or `none`, as `Order` has it; `auto` is `shards` for data behind a URL,
+                which is fetched shard by shard, else `full`.
+            cache: where decoded images are kept: None, `memory`, or a local directory.
         """
-        size = min(shuffle_buffer, self._count("train"))
-        examples = self.encoded("train").shuffle(size, seed=seed, reshuffle_each_iteration=True)
-        return self._batches(examples, global_batch_size)
+        records = self._records("train")
+        order = Order(
+            records.num_records,
+            global_batch_size,
+            seed=seed,
+            shuffle=("full" if records.staged is None else "shards")
+            if shuffle == "auto"
+            else shuffle,
+            shard_sizes=records.shard_sizes,
+        )
+        height, width, _ = self.image_shape
+        chain, pair = augmentation.chain(height, width), augmentation.pair(self.num_classes)
 
-    def evaluation(self, global_batch_size: int) -> tf.data.Dataset:
-        """The test images once, in a fixed order, in batches as `training` makes them."""
-        return self._batches(self.encoded(self.test_split), global_batch_size)
+        def augment(example: Example, seed: tf.Tensor) -> Example:
+            return chain(tf.cast(example[0], tf.float32), seed), example[1]
 
-    def _count(self, split: str) -> int:
+        return Source(
+            records,
+            order,
+            parse=self.layout.parse,
+            # A resized crop is cut out of the image as it is stored.
+            decode=self._decoder(None if augmentation.resized_crop else (height, width)),
+            augment=augment if chain.steps or pair else None,
+            pair=pair,
+            batching=_float_images,
+            cache=cache,
+        )
+
+    def evaluation(self, global_batch_size: int, *, one_hot: bool = False) -> Source:
+        """The test images in a fixed order, in batches as `training` makes them.
+
+        Args:
+            one_hot: labels are float32 [batch, num_classes], as where training mixes images.
+        """
+        records = self._records(self.test_split)
+        order = Order(
+            records.num_records,
+            global_batch_size,
+            shuffle="none",
+            shard_sizes=records.shard_sizes,
+        )
+
+        def batching(batch: Example) -> Example:
+            images, labels = _float_images(batch)
+            return images, tf.one_hot(labels, self.num_classes) if one_hot else labels
+
+        decode = self._decoder(self.image_shape[:2])
+        return Source(records, order, parse=self.layout.parse, decode=decode, batching=batching)
+
+    def _decoder(self, size: tuple[int, int] | None) -> Callable[[Example], Example]:
+        return lambda example: (self.layout.decode(example[0], size), example[1])
+
+    def _records(self, split: str) -> RecordSet:
         if split not in self.num_examples:
             raise DataError(
                 f"{self.name} has no {split} split, only {', '.join(self.num_examples)}."
             )
-        return self.num_examples[split]
+        records = self.records(split)
+        if records.num_records != self.num_examples[split]:
+            raise DataError(
+                f"{self.name}: the {split} split has {records.num_records} records, expected to contain "
+                f"{self.num_examples[split]}. Convert again, or copy the shards again."
+            )
+        return records
 
-    def _batches(self, examples: tf.data.Dataset, global_batch_size: int) -> tf.data.Dataset:
-        images = examples.map(
-            lambda encoded, label: (
-                image_records.decode(encoded, self.stored_shape, self.image_size),
-                label,
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        return images.batch(global_batch_size).prefetch(tf.data.AUTOTUNE)
+
+def _float_images(batch: Example) -> Example:
+    return tf.cast(batch[0], tf.float32), batch[1]
 
 
 def open_images(
@@ -102,7 +165,7 @@ def open_images(
     """Open a data set, and convert or download it first where that is needed.
 
     Args:
-        dataset: `digits`, `tfds:NAME`, or a directory of shards with a manifest.
+        dataset: `digits`, `tfds:NAME`, or a directory of shards with a manifest, also a URL.
         data_dir: where digits and TFDS data sets are kept.
         image_size: height and width in pixels to resize to; None keeps the stored size.
 
@@ -115,25 +178,37 @@ def open_images(
     if dataset == "digits":
         from tfdml.data.digits import prepare_digits
 
-        return _from_shards(prepare_digits(data_dir), image_size)
-    return _from_shards(Path(dataset).expanduser(), image_size)
+        return _from_shards(str(prepare_digits(data_dir)), image_size)
+    return _from_shards(
+        dataset if is_remote(dataset) else str(Path(dataset).expanduser()), image_size
+    )
 
 
-def _from_shards(directory: Path, image_size: int | None) -> ImageDataset:
-    manifest = Manifest.read(directory)
-    files = {split: find_shards(directory, split) for split in manifest.shard_lengths}
+def _from_shards(directory: str, image_size: int | None) -> ImageDataset:
+    if is_remote(directory):
+        storage = storage_for(directory)
+        data = storage.read_bytes(FILE_NAME)
+        manifest = DatasetManifest.from_bytes(data, storage.location(FILE_NAME))
+    else:
+        manifest = DatasetManifest.read(Path(directory))
+    layout = ImageRecords.of_manifest(manifest, directory)
 
-    def encoded(split: str) -> tf.data.Dataset:
-        records = read_records(files[split]).map(image_records.parse)
-        return records.apply(tf.data.experimental.assert_cardinality(manifest.num_examples(split)))
+    def records(split: str) -> RecordSet:
+        histogram = manifest.label_histogram.get(split, {}).get(layout.label, {})
+        unknown = sum(count for label, count in histogram.items() if label < 0)
+        if unknown:
+            raise DataError(
+                f"{directory}: {unknown} records of the {split} split have no label (-1). Convert again "
+                "without them."
+            )
+        return RecordSet.open(directory, split)
 
     return ImageDataset(
-        name=str(directory),
-        class_names=manifest.class_names,
-        num_examples={split: manifest.num_examples(split) for split in files},
-        stored_shape=manifest.image_shape,
+        name=directory,
+        num_examples={split: manifest.num_records(split) for split in manifest.splits},
+        layout=layout,
         image_size=image_size,
-        encoded=encoded,
+        records=records,
     )
 
 
@@ -143,9 +218,8 @@ def _from_tfds(dataset: str, data_dir: Path, image_size: int | None) -> ImageDat
     builder = tfds_images.prepare_builder(dataset.removeprefix(_TFDS), data_dir)
     return ImageDataset(
         name=dataset,
-        class_names=tuple(builder.info.features["label"].names),
         num_examples={name: split.num_examples for name, split in builder.info.splits.items()},
-        stored_shape=builder.info.features["image"].shape,
+        layout=tfds_images.layout(builder),
         image_size=image_size,
-        encoded=lambda split: tfds_images.encoded_examples(builder, split),
+        records=lambda split: RecordSet.of_files(tfds_images.files(builder, split)),
     )

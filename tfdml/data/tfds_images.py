@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
+from tfdml.data.image_records import ImageRecords, readable
 from tfdml.errors import DataError
 from tfdml.shared_files import one_process_at_a_time
 
@@ -15,7 +14,8 @@ def prepare_builder(name: str, data_dir: Path) -> Any:
     """The TFDS builder of `name`, downloaded and prepared; many processes may call at once.
 
     Raises:
-        DataError: for a name that TFDS does not know, or a data set without `image` and `label`.
+        DataError: for a name that TFDS does not know, or a data set without `image` and `label`, or one
+            that was prepared in another format than TFRecord.
     """
     import tensorflow_datasets as tfds
 
@@ -33,18 +33,27 @@ def prepare_builder(name: str, data_dir: Path) -> Any:
             f"{', '.join(features)}, and `image` and `label` are needed."
         )
     with one_process_at_a_time(data_dir / f".{builder.name}.lock"):
-        builder.download_and_prepare()
+        builder.download_and_prepare(file_format="tfrecord")
+    file_format = builder.info.file_format
+    if file_format is not None and file_format.value != "tfrecord":
+        raise DataError(
+            f"tfds:{name} is stored as {file_format.value} in {builder.data_dir}, and only TFRecord can be read. "
+            "Remove that directory, or set data.data_dir to another one."
+        )
     return builder
 
 
-def encoded_examples(builder: Any, split: str) -> tf.data.Dataset:
-    """(encoded image: string scalar, label: int64 scalar), always in the same order."""
-    import tensorflow_datasets as tfds
-
-    dataset = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders={"image": tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(interleave_cycle_length=16, try_autocache=False),
+def layout(builder: Any) -> ImageRecords:
+    """Where a record has its image and its label."""
+    features = builder.info.features
+    return ImageRecords(
+        image="image",
+        label="label",
+        shape=readable(features["image"].shape),
+        class_names=tuple(features["label"].names),
     )
-    return dataset.map(lambda features: (features["image"], features["label"]))
+
+
+def files(builder: Any, split: str) -> list[str]:
+    """The shards of one split, in order."""
+    return [str(path) for path in builder.info.splits[split].filepaths]

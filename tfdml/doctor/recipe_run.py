@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import tfdml.config
 import tfdml.training
+from tfdml.data.source import Source
 from tfdml.doctor import model as rules
 from tfdml.training import Trainer
 
@@ -79,6 +80,8 @@ def main(order: Mapping[str, Any], say: Callable[..., None]) -> None:
 
 def _rows(data: Any) -> int | None:
     """The rows of a global batch; None for what is no data set of such."""
+    if isinstance(data, Source):
+        return data.order.global_batch_size
     if not isinstance(data, tf.data.Dataset):
         return None
     spec = tf.nest.flatten(data.element_spec)[0]
