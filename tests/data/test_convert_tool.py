@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.conversion.directories import contents, rows
+from tfdml.cli.data_tool import run_bundled
 from tfdml.data.dataset_manifest import DatasetManifest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -131,33 +132,36 @@ def test_bad_rows_can_be_left_out_or_kept_apart(tmp_path):
     assert (tmp_path / "out" / listed["content"]).read_bytes().strip() == b"1,2,3"
 
 
-def test_help_teaches():
-    for tool in ("convert", "reshard"):
-        done = run(tool, "--help")
-        assert done.returncode == 0
-        assert f"tfdml {tool} " in done.stdout
-        assert "--num_shards=" in done.stdout
-    assert "--on_error=fail|skip|quarantine" in done.stdout
+def test_help_teaches(capsys):
+    assert run_bundled("convert", ["--help"]) == 0
+    for output in (capsys.readouterr().out, run("reshard", "--help").stdout):
+        assert "    tfdml " in output
+        assert "--num_shards=" in output
+        assert "--on_error=fail|skip|quarantine" in output
+
+
+def test_reshard_needs_an_input():
+    done = run("reshard", "--output_dir=x")
+    assert (done.returncode, done.stderr) == (2, "error: --input is missing. See --help.\n")
 
 
 @pytest.mark.parametrize(
-    ("tool", "words", "message"),
+    ("words", "message"),
     [
-        ("convert", ["--format=digits"], "--output_dir is missing"),
-        ("convert", ["--format=image_folder", "--output_dir=x"], "--format=image_folder needs --input"),
-        ("convert", ["--frmat=digits"], "Unknown command line flag 'frmat'. Did you mean: format"),
-        ("convert", ["--format=images", "--output_dir=x"], "<image_folder|csv|"),
-        ("convert", ["--format=csv", "--output_dir=x", "--input=a", "b"], "'b' is no flag"),
-        ("convert", ["--format=csv", "--output_dir=x", "--input=nowhere/*"], "nowhere/*"),
-        ("convert", [*CSV, "--split=a:0.5"], "add up to 0.5"),
-        ("convert", [*CSV, "--shard_bytes=big"], "268435456, 256MiB or 1GB"),
-        ("convert", [*CSV, "--num_shards=1", "--shard_bytes=1GB"], "both given"),
-        ("reshard", ["--output_dir=x"], "--input is missing"),
+        (["--format=digits"], "--output_dir is missing"),
+        (["--format=image_folder", "--output_dir=x"], "--format=image_folder needs --input"),
+        (["--frmat=digits"], "Unknown command line flag 'frmat'. Did you mean: format"),
+        (["--format=images", "--output_dir=x"], "<image_folder|csv|"),
+        (["--format=csv", "--output_dir=x", "--input=a", "b"], "'b' is no flag"),
+        (["--format=csv", "--output_dir=x", "--input=nowhere/*"], "nowhere/*"),
+        ([*CSV, "--split=a:0.5"], "add up to 0.5"),
+        ([*CSV, "--shard_bytes=big"], "268435456, 256MiB or 1GB"),
+        ([*CSV, "--num_shards=1", "--shard_bytes=1GB"], "both given"),
     ],
 )  # fmt: skip
-def test_wrong_flags(tool, words, message, table):
-    done = run(tool, *(word.replace("TABLE", str(table)) for word in words))
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr
+def test_wrong_flags(words, message, table, capsys):
+    assert run_bundled("convert", [word.replace("TABLE", str(table)) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
