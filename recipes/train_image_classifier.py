@@ -77,6 +77,7 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
         global_batch_size,
         seed=config.train.seed,
         shuffle=config.data.shuffle,
+        window_shards=config.data.window_shards,
         augmentation=augmentation,
         cache=config.data.cache,
     )

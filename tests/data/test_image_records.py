@@ -44,6 +44,8 @@ def test_every_image_once_per_epoch_with_its_label(colours):
     assert first != second
     assert sorted(first) == sorted(second) == [(i, i % 3) for i in range(20)]
     assert numbers_of_epoch(data.training(8, seed=1)) != first
+    by_shard = numbers_of_epoch(data.training(8, seed=0, shuffle="shards", window_shards=1))
+    assert len({i % 2 for i, _ in by_shard[:10]}) == 1 and sorted(by_shard) == sorted(first)
     as_stored = numbers_of_epoch(data.training(8, seed=0, shuffle="none"))
     assert as_stored == [(i, i % 3) for i in [*range(0, 20, 2), *range(1, 20, 2)]]
 

@@ -93,7 +93,12 @@ class ImageDataConfig(Config):
     )
     shuffle: Literal["auto", "full", "shards", "none"] = Field(
         default="auto",
-        description="full: all images; shards: within 16 shards at a time; auto: shards behind a URL",
+        description="full: all images; shards: some shards at a time; auto: shards behind a URL",
+    )
+    window_shards: int = Field(
+        default=16,
+        ge=1,
+        description="shards whose images are mixed at a time, with shuffle: shards",
     )
     cache: str | None = Field(
         default=None,

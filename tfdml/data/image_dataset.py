@@ -75,6 +75,7 @@ class ImageDataset:
         *,
         seed: int,
         shuffle: Shuffle | Literal["auto"] = "auto",
+        window_shards: int = 16,
         augmentation: ImageAugmentation = _NO_AUGMENTATION,
         cache: str | None = None,
     ) -> Source:
@@ -87,6 +88,7 @@ class ImageDataset:
         Args:
             shuffle: `full`, `shards` or `none`, as `Order` has it; `auto` is `shards` for data behind a URL,
                 which is fetched shard by shard, else `full`.
+            window_shards: for `shards`: how many are mixed at a time.
             cache: where decoded images are kept: None, `memory`, or a local directory.
         """
         records = self._records("train")
@@ -98,6 +100,7 @@ class ImageDataset:
             if shuffle == "auto"
             else shuffle,
             shard_sizes=records.shard_sizes,
+            window_shards=window_shards,
         )
         height, width, _ = self.image_shape
         chain, pair = augmentation.chain(height, width), augmentation.pair(self.num_classes)
