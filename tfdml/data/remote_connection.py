@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any
 
 import fsspec
@@ -53,6 +54,11 @@ def _options(url: str, protocol: str) -> dict[str, Any]:
         return {}
     options: dict[str, Any] = {"skip_instance_cache": True}
     if protocol in ("s3", "s3a"):
+        for library in ("botocore", "aiobotocore"):
+            if logging.getLogger(library).level == logging.NOTSET:
+                logging.getLogger(library).setLevel(
+                    logging.WARNING
+                )  # where it found which key is no news
         limits = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}
         options["config_kwargs"] = limits
     if protocol in HTTP:
