@@ -70,7 +70,7 @@ class ArrayInput(FileInput):
         self.schema = make_schema((name, self._feature(name)) for name in features)
         self._row_bytes = max(1, sum(array.row_bytes for array in self._arrays.values()))
 
-    def _find_fragments(self) -> list[Fragment]:
+    def find_fragments(self) -> list[Fragment]:
         chunk = max(array.chunk_rows for array in self._arrays.values())
         rows = max(1, _FRAGMENT_BYTES // self._row_bytes)
         if any(feature.kind == "image" for feature in self.schema.values()):

@@ -44,7 +44,7 @@ class Csv(FileInput):
         self._said = table.declared(options)
         self.schema = self._make_schema()
 
-    def _find_fragments(self) -> list[Fragment]:
+    def find_fragments(self) -> list[Fragment]:
         return fragments_of_files(self.files, partial(cut_at_records, delimiter=self._delimiter))
 
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:

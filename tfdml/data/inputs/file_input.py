@@ -19,11 +19,11 @@ class FileInput(ABC):
 
     def fragments(self) -> Sequence[Fragment]:
         if self._fragments is None:
-            self._fragments = self._find_fragments()
+            self._fragments = self.find_fragments()
         return self._fragments
 
     @abstractmethod
-    def _find_fragments(self) -> Sequence[Fragment]:
+    def find_fragments(self) -> Sequence[Fragment]:
         """The fragments; may read the files."""
 
     def __getstate__(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class ImageFolder(FileInput):
         names = self.schema["label"].class_names if "label" in self.schema else ()
         self._numbers = {name: number for number, name in enumerate(names)}
 
-    def _find_fragments(self) -> list[Fragment]:
+    def find_fragments(self) -> list[Fragment]:
         return group_files(self.files, max_files=_FRAGMENT_FILES, max_bytes=_FRAGMENT_BYTES)
 
     def fragment_rows(self, fragment: Fragment) -> int:

@@ -44,7 +44,7 @@ class JsonLines(FileInput):
         self._known = frozenset(names)
         self.schema = make_schema((name, self._feature(name, sample)) for name in self._used)
 
-    def _find_fragments(self) -> list[Fragment]:
+    def find_fragments(self) -> list[Fragment]:
         return fragments_of_files(self.files, cut_at_lines)
 
     def rows(self, fragment: Fragment) -> Iterator[Row | BadRow]:

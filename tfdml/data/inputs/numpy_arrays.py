@@ -47,11 +47,11 @@ class Numpy(ArrayInput):
                 raise DataError(f"{file.path}: the file holds no arrays.")
         self._prepare(found, options)
 
-    def _find_fragments(self) -> list[Fragment]:
+    def find_fragments(self) -> list[Fragment]:
         for file, members in self._members.items():
             if not members:
                 _check_stored(file.path)
-        return super()._find_fragments()
+        return super().find_fragments()
 
     @contextmanager
     def _open(self, file: InputFile) -> Iterator[Mapping[str, Any]]:

@@ -60,7 +60,7 @@ class Parquet(FileInput):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_groups": []}
 
-    def _find_fragments(self) -> list[Fragment]:
+    def find_fragments(self) -> list[Fragment]:
         found: list[Fragment] = []
         for file, groups in zip(self.files, self._groups, strict=True):
             first = row = rows = size = 0

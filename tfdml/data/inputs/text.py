@@ -28,7 +28,7 @@ class Text(FileInput):
         self.schema = make_schema([("text", Feature("text"))])
         self._by_line = options.documents == "line"
 
-    def _find_fragments(self) -> list[Fragment]:
+    def find_fragments(self) -> list[Fragment]:
         if self._by_line:
             return fragments_of_files(self.files, cut_at_lines)
         return group_files(self.files, max_files=_FRAGMENT_FILES, max_bytes=_FRAGMENT_BYTES)

@@ -71,7 +71,7 @@ class TfRecord(FileInput):
                 "them with --format=tfrecord."
             )
 
-    def _find_fragments(self) -> list[Fragment]:
+    def find_fragments(self) -> list[Fragment]:
         found: list[Fragment] = []
         for file in self.files:
             for start, stop, row, rows in self._cuts(file):
