@@ -59,7 +59,7 @@ def test_epochs_differ_and_labels_are_mixed(whole):
     assert len(seen) == 46
 
 
-@pytest.mark.parametrize("num_workers", [2, 3])
+@pytest.mark.parametrize("num_workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_any_number_of_workers_reads_the_same_global_batches(images, whole, num_workers):
     parts = [
         read(training(images), 8, part=Slice(worker, 1, num_workers))
@@ -72,7 +72,14 @@ def test_any_number_of_workers_reads_the_same_global_batches(images, whole, num_
             np.testing.assert_array_equal(np.concatenate(joined), batch[number])
 
 
-@pytest.mark.parametrize("start", [(0, 2), (0, 3), (1, 1)])
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param((0, 2), marks=pytest.mark.slow),
+        pytest.param((0, 3), marks=pytest.mark.slow),
+        (1, 1),
+    ],
+)
 def test_resumed_at_any_step(images, whole, start):
     first = 4 * start[0] + start[1]
     found = read(training(images), 8 - first, start)
