@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdml.data.features import Feature, Schema
+from tfdml.data.format.features import Feature, Schema
 from tfdml.data.inputs.input import Fragment, InputFile, Row
 
 _DIFFERENT = 4000  # records; then they come again

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from absl import flags
 
 from tfdml.cli.data_tool import run_tool
 from tfdml.data.conversion.progress import shown
-from tfdml.data.conversion.request import Conversion
+from tfdml.data.conversion.request import Conversion, OnError
 from tfdml.data.conversion.run import Interrupted, convert
 from tfdml.data.conversion.sizes import parse_size
 from tfdml.data.conversion.splits import Splits
@@ -150,12 +150,12 @@ def _request(words: list[str]) -> Conversion:
         stages=tuple(stages_from_flags(options)),
         splits=_splits(data),
         num_shards=_NUM_SHARDS.value,
-        shard_bytes=_SHARD_BYTES.value and parse_size("shard_bytes", _SHARD_BYTES.value),
+        shard_bytes=parse_size("shard_bytes", _SHARD_BYTES.value) if _SHARD_BYTES.value else None,
         seed=_SEED.value,
         shuffle=_SHUFFLE.value,
         compression="GZIP" if _COMPRESSION.value == "gzip" else "",
         memory_bytes=parse_size("memory_bytes", _MEMORY_BYTES.value),
-        on_error=_ON_ERROR.value,
+        on_error=cast(OnError, _ON_ERROR.value),
         max_error_fraction=_MAX_ERROR_FRACTION.value,
         temp_dir=Path(_TEMP_DIR.value).expanduser() if _TEMP_DIR.value else None,
         flags={"format": _FORMAT.value, "input": list(_INPUT.value)}

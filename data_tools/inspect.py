@@ -19,14 +19,15 @@ if __name__ == "inspect":
 
     _file = f"{sysconfig.get_path('stdlib')}/inspect.py"
     _spec = importlib.util.spec_from_file_location("inspect", _file)
+    assert _spec and _spec.loader
     sys.modules["inspect"] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules["inspect"])
 else:
     from absl import flags
 
     from tfdml.cli.data_tool import one_directory, run_tool
-    from tfdml.data.dataset_directory import DatasetDirectory
-    from tfdml.data.inspection_report import report_lines
+    from tfdml.data.checks.inspection_report import report_lines
+    from tfdml.data.format.dataset_directory import DatasetDirectory
 
     _INPUT_DIR = flags.DEFINE_string("input_dir", None, "The directory of shards, or its URL.")
     _SPLIT = flags.DEFINE_string("split", None, "Show one split only.")

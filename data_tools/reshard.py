@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import cast
 
 from absl import flags
 
 from tfdml.cli.data_tool import run_tool
 from tfdml.data.conversion.progress import shown
-from tfdml.data.conversion.request import Conversion
+from tfdml.data.conversion.request import Conversion, OnError
 from tfdml.data.conversion.run import Interrupted, convert
 from tfdml.data.conversion.sizes import parse_size
 from tfdml.data.conversion.told import plan_lines, result_lines
-from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest
+from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest
+from tfdml.data.format.shards import parse_shard_name
 from tfdml.data.inputs.input import open_input
 from tfdml.data.inputs.options import InputOptions
-from tfdml.data.shards import parse_shard_name
 from tfdml.errors import ConfigError
 
 _INPUT = flags.DEFINE_multi_string(
@@ -104,12 +105,12 @@ def _request(patterns: list[str]) -> Conversion:
             else (shard and shard.name) or Path(_OUTPUT_DIR.value).resolve().name
         ),
         num_shards=_NUM_SHARDS.value,
-        shard_bytes=_SHARD_BYTES.value and parse_size("shard_bytes", _SHARD_BYTES.value),
+        shard_bytes=parse_size("shard_bytes", _SHARD_BYTES.value) if _SHARD_BYTES.value else None,
         seed=_SEED.value,
         shuffle=_SHUFFLE.value,
         compression="GZIP" if _COMPRESSION.value == "gzip" else "",
         memory_bytes=parse_size("memory_bytes", _MEMORY_BYTES.value),
-        on_error=_ON_ERROR.value,
+        on_error=cast(OnError, _ON_ERROR.value),
         max_error_fraction=_MAX_ERROR_FRACTION.value,
         temp_dir=Path(_TEMP_DIR.value).expanduser() if _TEMP_DIR.value else None,
         inherited=before,

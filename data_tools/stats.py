@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from absl import flags
 
 from tfdml.cli.data_tool import one_directory, run_tool
+from tfdml.data.checks.directory_statistics import compute_statistics, stored_statistics
+from tfdml.data.checks.inspection import schema_of_directory
+from tfdml.data.checks.processes import reading_processes
+from tfdml.data.checks.text_table import text_table
 from tfdml.data.conversion.progress import shown
-from tfdml.data.dataset_directory import DatasetDirectory
-from tfdml.data.directory_statistics import compute_statistics, stored_statistics
-from tfdml.data.features import Schema
-from tfdml.data.inspection import schema_of_directory
-from tfdml.data.processes import reading_processes
-from tfdml.data.statistics import SplitStatistics
-from tfdml.data.text_table import text_table
+from tfdml.data.format.dataset_directory import DatasetDirectory
+from tfdml.data.format.features import Schema
+from tfdml.data.format.statistics import SplitStatistics
 
 _INPUT_DIR = flags.DEFINE_string("input_dir", None, "The directory of shards, or its URL.")
 _SPLIT = flags.DEFINE_string("split", None, "Show one split only.")
@@ -43,13 +43,13 @@ _BAR_WIDTH = 30
 
 def main(words: list[str]) -> None:
     directory = DatasetDirectory.open(one_directory(words, _INPUT_DIR.value))
-    found = None if _RECOMPUTE.value else stored_statistics(directory, _SPLIT.value)
-    if found is None:
+    stored = None if _RECOMPUTE.value else stored_statistics(directory, _SPLIT.value)
+    if stored is None:
         directory.shards(_SPLIT.value)  # an unknown split is told before the features are guessed
         schema, guessed = schema_of_directory(directory)
         found = _computed(directory, schema, guessed)
     else:
-        schema = directory.schema or {}
+        schema, found = directory.schema or {}, stored
     if _JSON.value:
         print(json.dumps({split: _to_json(each) for split, each in found.items()}, indent=2))
         return

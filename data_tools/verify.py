@@ -18,9 +18,9 @@ from __future__ import annotations
 from absl import flags
 
 from tfdml.cli.data_tool import one_directory, run_tool
+from tfdml.data.checks.processes import reading_processes
+from tfdml.data.checks.verify import plan_verify, verify
 from tfdml.data.conversion.progress import shown
-from tfdml.data.processes import reading_processes
-from tfdml.data.verify import plan_verify, verify
 
 _INPUT_DIR = flags.DEFINE_string("input_dir", None, "The directory of shards, or its URL.")
 _SPLIT = flags.DEFINE_string("split", None, "Check one split only.")

@@ -10,8 +10,8 @@ import pytest
 from convert_inputs import Records, write_images
 from convert_sides import Peer
 
-from tfdml.data.example import decode
-from tfdml.data.record_file import read_records
+from tfdml.data.format.example import decode
+from tfdml.data.format.record_file import read_records
 
 DATA = Records(300, 1000)
 

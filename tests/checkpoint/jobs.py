@@ -94,7 +94,9 @@ def same_as_saved(restored: Restored, size: int = 40) -> bool:
     return True
 
 
-def save_steps(directory: Path, steps: list[int], num_tasks: int = 1, **options: Any) -> None:
+def save_steps(
+    directory: Path, steps: list[int], num_tasks: int = 1, size: int = 40, **options: Any
+) -> None:
     """A job of `num_tasks` that saves at every step in `steps`."""
 
     def work(task: int, of_each: Callable[[float], list[float]]) -> None:
@@ -102,7 +104,7 @@ def save_steps(directory: Path, steps: list[int], num_tasks: int = 1, **options:
         snapshots.start(task=task, num_tasks=num_tasks, of_each=of_each)
         snapshots.restore()
         for step in steps:
-            outcome = snapshots.save(at(step), contents(step, task))
+            outcome = snapshots.save(at(step), contents(step, task, size))
             assert outcome.saved, outcome.error
         snapshots.close()
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.checkpoint.jobs import at, contents, run_tasks, same_as_saved, steps_in
 from tfdml.checkpoint import Snapshots, load_weights
-from tfdml.data.remote_storage import RemoteStorage
 from tfdml.errors import DataError
+from tfdml.storage.remote_storage import RemoteStorage
 
 
 @pytest.fixture

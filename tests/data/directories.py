@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfdml.data.dataset_manifest import DatasetManifest, Shard
-from tfdml.data.example import encode
-from tfdml.data.features import Feature, Schema
-from tfdml.data.index import Index, index_name
-from tfdml.data.record_file import write_records
-from tfdml.data.shards import shard_name
-from tfdml.data.statistics import RowStatistics
-from tfdml.data.tfds_layout import tfds_files
+from tfdml.data.format.dataset_manifest import DatasetManifest, Shard
+from tfdml.data.format.example import encode
+from tfdml.data.format.features import Feature, Schema
+from tfdml.data.format.index import Index, index_name
+from tfdml.data.format.record_file import write_records
+from tfdml.data.format.shards import shard_name
+from tfdml.data.format.statistics import RowStatistics
+from tfdml.data.format.tfds_layout import tfds_files
 
 LABELS = ("cat", "dog", "owl")
 SCHEMA: Schema = {

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfdml.data.dataset_manifest import DatasetManifest, Shard
-from tfdml.data.example import Encoder
-from tfdml.data.features import Feature
-from tfdml.data.record_file import write_records
-from tfdml.data.shards import shard_name
+from tfdml.data.format.dataset_manifest import DatasetManifest, Shard
+from tfdml.data.format.example import Encoder
+from tfdml.data.format.features import Feature
+from tfdml.data.format.record_file import write_records
+from tfdml.data.format.shards import shard_name
 
 CLASS_NAMES = ("dark", "light", "mixed")
 

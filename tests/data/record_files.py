@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdml.data.record_file import write_records
+from tfdml.data.format.record_file import write_records
 
 
 def write_shards(directory: Path, sizes: Sequence[int], *, compression: str = "") -> list[Path]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.data.conversion.directories import contents, rows
 from tfdml.cli.data_tool import run_bundled
-from tfdml.data.dataset_manifest import DatasetManifest
+from tfdml.data.format.dataset_manifest import DatasetManifest
 
 REPOSITORY = Path(__file__).parents[2]
 CSV = ("--format=csv", "--input=TABLE", "--output_dir=x")

@@ -138,8 +138,8 @@ def test_records_that_are_missing_or_have_no_label(colours, tmp_path):
 
 
 def test_a_data_set_without_images(tmp_path):
-    from tfdml.data.dataset_manifest import DatasetManifest, Shard
-    from tfdml.data.features import Feature
+    from tfdml.data.format.dataset_manifest import DatasetManifest, Shard
+    from tfdml.data.format.features import Feature
 
     schema = {"text": Feature("text")}
     DatasetManifest("words", schema, {"train": (Shard("x", 1, 1, 0),)}).write(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.data.test_order import ORDERS, SIZES
-from tfdml.data import in_graph, permutation
+from tfdml.data import in_graph, permutation, permutation_in_graph
 from tfdml.data.augment import seeds
 from tfdml.data.order import Order, Slice
 
@@ -35,12 +35,19 @@ def test_the_same_permutation(size):
     index = np.random.default_rng(size).integers(0, size, 200)
     key = permutation.key_of(-4, permutation.OF_EPOCH, 2**40)
     expected = permutation.permuted(index, size, key).tolist()
-    in_graph_key = in_graph.key_of(-4, permutation.OF_EPOCH, tf.constant(2**40, tf.int64))
+    in_graph_key = permutation_in_graph.key_of(
+        -4, permutation.OF_EPOCH, tf.constant(2**40, tf.int64)
+    )
     assert in_graph_key.numpy().tolist() == list(key)
-    assert in_graph.permuted(tf.constant(index), size, in_graph_key).numpy().tolist() == expected
+    assert (
+        permutation_in_graph.permuted(tf.constant(index), size, in_graph_key).numpy().tolist()
+        == expected
+    )
     sizes = tf.fill([len(index)], tf.constant(size, tf.int64))
     keys = tf.tile(in_graph_key[None], [len(index), 1])
-    assert in_graph.permuted(tf.constant(index), sizes, keys).numpy().tolist() == expected
+    assert (
+        permutation_in_graph.permuted(tf.constant(index), sizes, keys).numpy().tolist() == expected
+    )
 
 
 def test_tensorflow_has_not_changed_its_permutation():

@@ -175,6 +175,6 @@ def test_what_there_is_not():
 
 
 def test_without_tensorflow():
-    modules = "order, permutation, records"
+    modules = "order, permutation, records, mixture"
     code = f"from tfdml.data import {modules}; import sys; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

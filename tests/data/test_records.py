@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.data.record_files import record, write_shards
 from tfdml.data import unpacked
-from tfdml.data.index import Index, index_path
+from tfdml.data.format.index import Index, index_path
 from tfdml.data.read_errors import data_errors
 from tfdml.data.records import RecordSet, Shard
 from tfdml.errors import DataError

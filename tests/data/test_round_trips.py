@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tfdml.data.checks.verify import plan_verify, verify
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.run import convert
 from tfdml.data.conversion.splits import Splits
-from tfdml.data.features import Feature
+from tfdml.data.format.features import Feature
 from tfdml.data.inputs.input import open_input
 from tfdml.data.inputs.options import InputOptions
 from tfdml.data.stages.from_flags import stages_from_flags
-from tfdml.data.verify import plan_verify, verify
 
 pytestmark = pytest.mark.slow
 

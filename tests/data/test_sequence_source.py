@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from tfdml.checkpoint import Position
 from tfdml.data.batching import Padded
-from tfdml.data.example import Encoder
-from tfdml.data.features import Feature
+from tfdml.data.format.example import Encoder
+from tfdml.data.format.features import Feature
+from tfdml.data.format.record_file import write_records
 from tfdml.data.order import Order, Slice
 from tfdml.data.packing import PackedRecords, measure_lengths
-from tfdml.data.record_file import write_records
 from tfdml.data.records import RecordSet
 from tfdml.data.source import Source
 

@@ -13,7 +13,7 @@ BATCH = 8
 
 def write_data(directory: str) -> None:
     """Records of an id, features and a label, in three shards."""
-    from tfdml.data.record_file import write_records
+    from tfdml.data.format.record_file import write_records
 
     generator = np.random.default_rng(0)
     first = 0

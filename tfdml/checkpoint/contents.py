@@ -25,7 +25,8 @@ class Contents:
     """What one task saves.
 
     Attributes:
-        arrays: section -> name -> an array, tensor or variable.
+        arrays: section -> name -> an array, tensor or variable. Variables cost least: a NumPy array, which might be
+            changed, is copied before training goes on, what a variable holds while it does.
         documents: section -> anything that JSON can say.
         blobs: section -> bytes.
     """
@@ -35,16 +36,23 @@ class Contents:
     blobs: dict[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Entry:
-    """One array, document or blob: what it is, and its bytes (uint8 [n]), which may change with the variable."""
+    """One array, document or blob.
+
+    Attributes:
+        data: its bytes, uint8 [n], often a view; None when they are not needed any more, which lets go of the memory.
+        is_value: whether nobody changes `data`. TensorFlow gives a variable other memory when it is assigned to while
+            somebody holds what was read from it.
+    """
 
     section: str
     name: str
     kind: str
     dtype: str
     shape: tuple[int, ...]
-    data: np.ndarray
+    data: np.ndarray | None
+    is_value: bool = True
 
 
 def entries_of(contents: Contents) -> list[Entry]:
@@ -58,7 +66,10 @@ def entries_of(contents: Contents) -> list[Entry]:
         for name, value in arrays.items():
             array = host_array(value)
             data = as_bytes(array)
-            entries.append(Entry(section, name, ARRAY, dtype_name(array), array.shape, data))
+            is_value = not (isinstance(value, np.ndarray) and np.may_share_memory(data, value))
+            entries.append(
+                Entry(section, name, ARRAY, dtype_name(array), array.shape, data, is_value)
+            )
     for section, document in contents.documents.items():
         try:
             text = json.dumps(document)

@@ -129,8 +129,11 @@ class SnapshotDirectory:
         number = 1 + max((number_above, *(each.number for each in self.listing().snapshots)))
         manifest = Manifest(name, position, number, list(digests), facts)
         _write(self.path / str(name) / MANIFEST, manifest.to_bytes())
-        _write(self.path / LATEST_FILE, sealed({"name": str(name), "step": name.step}))
         return manifest
+
+    def note_latest(self, name: SnapshotName) -> None:
+        """Write down that this snapshot was committed, so that its loss is noticed."""
+        _write(self.path / LATEST_FILE, sealed({"name": str(name), "step": name.step}))
 
     def clean(self, keep: str = "") -> None:
         """Remove what crashes left, but for the snapshot `keep`, which is being written."""
@@ -148,8 +151,11 @@ class SnapshotDirectory:
         for target in targets[count:]:
             self.remove(target.name)
 
-    def prune(self, retention: Retention, damaged: Sequence[str] = ()) -> list[str]:
-        """Remove what need not be kept, and damaged ones when enough newer ones are there; return their names.
+    def retire(self, retention: Retention, damaged: Sequence[str] = ()) -> list[str]:
+        """Take the manifests from what need not be kept, and from damaged ones when enough newer ones are there.
+
+        Returns:
+            Their names, to be removed.
 
         Args:
             damaged: names of snapshots that a restore found damaged. They do not count as kept.
@@ -162,16 +168,19 @@ class SnapshotDirectory:
             newest = {str(each.name) for each in whole}
             names += [name for name in (*damaged, *listing.damaged) if name not in newest]
         for name in names:
-            self.remove(name)
+            self._take_manifest(name)
         return names
 
     def remove(self, name: str) -> None:
         """Remove one snapshot, its manifest first: a crash in between leaves an unfinished one."""
+        self._take_manifest(name)
+        shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def _take_manifest(self, name: str) -> None:
         target = self.path / name
-        (target / MANIFEST).unlink(missing_ok=True)
-        if target.is_dir():
+        if (target / MANIFEST).exists():
+            (target / MANIFEST).unlink(missing_ok=True)
             sync_directory(target)
-        shutil.rmtree(target, ignore_errors=True)
 
     def delete(self) -> None:
         """Remove all snapshots and what says whose they were; other files stay."""

@@ -27,8 +27,8 @@ from tfdml.checkpoint.manifest import (
 )
 from tfdml.checkpoint.part_file import TAIL_BYTES, PartDigest, read_tail, tail_lengths
 from tfdml.checkpoint.retention import Retention
-from tfdml.data.storage import Storage
 from tfdml.errors import TfdmlError
+from tfdml.storage import Storage
 
 _log = logging.getLogger("tfdml")
 

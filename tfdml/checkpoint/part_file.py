@@ -31,7 +31,8 @@ from tfdml.shared_files import appears_when_whole
 _MAGIC = b"tfdmlprt"
 _HEAD = struct.Struct("<QQIxxxx")
 _TRAILER_BYTES = _HEAD.size + 8 + len(_MAGIC)
-_PIECE_BYTES = 4 * 1024 * 1024
+_PIECE_BYTES = 1024 * 1024
+_SMALL_BYTES = 256 * 1024  # entries up to this size are joined before they are written
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,15 @@ def write_part(
     Raises:
         OSError: the storage is full or not writable.
     """
-    index = _index_bytes(author, data, placed)
-    head = _HEAD.pack(data.nbytes, len(index), crc32c(index))
-    trailer = head + struct.pack("<Q", crc32c(head)) + _MAGIC
-    with appears_when_whole(path) as temporary, open(temporary, "wb", buffering=0) as file:
-        for start in range(0, data.nbytes, _PIECE_BYTES):
-            _write_all(file, data[start : start + _PIECE_BYTES].data)
-        _write_all(file, memoryview(index + trailer))
+    with (
+        appears_when_whole(path) as temporary,
+        open(temporary, "wb", buffering=_SMALL_BYTES) as file,
+    ):
+        checksums = [_write_entry(file, data[place.offset : place.end]) for place in placed]
+        index = _index_bytes(author, placed, checksums)
+        head = _HEAD.pack(data.nbytes, len(index), crc32c(index))
+        trailer = head + struct.pack("<Q", crc32c(head)) + _MAGIC
+        file.write(index + trailer)
     return PartDigest(data.nbytes + len(index) + len(trailer), crc32c(index))
 
 
@@ -194,7 +197,21 @@ def _opened(path: Path) -> BinaryIO:
         raise Damaged(f"{path.name} is missing") from None
 
 
-def _index_bytes(author: Author, data: np.ndarray, placed: Sequence[Placed]) -> bytes:
+def _write_entry(file: BinaryIO, data: np.ndarray) -> int:
+    """Write the bytes and return their checksum.
+
+    In pieces: they are still in a cache when they are written, and the checksum holds the interpreter's lock, which the
+    training thread wants now and then.
+    """
+    value = 0
+    for start in range(0, data.nbytes, _PIECE_BYTES):
+        piece = data[start : start + _PIECE_BYTES]
+        value = crc32c(piece, value)
+        file.write(piece.data)
+    return value
+
+
+def _index_bytes(author: Author, placed: Sequence[Placed], checksums: Sequence[int]) -> bytes:
     entries = [
         {
             "section": place.entry.section,
@@ -205,19 +222,11 @@ def _index_bytes(author: Author, data: np.ndarray, placed: Sequence[Placed]) -> 
             "offset": place.offset,
             "num_bytes": place.num_bytes,
             "end": place.end,
-            "crc32c": _crc_of(data[place.offset : place.end]),
+            "crc32c": checksum,
         }
-        for place in placed
+        for place, checksum in zip(placed, checksums, strict=True)
     ]
     return json.dumps({"author": asdict(author), "entries": entries}).encode()
-
-
-def _crc_of(data: np.ndarray) -> int:
-    """In pieces: the function holds the interpreter's lock, which the training thread wants now and then."""
-    value = 0
-    for start in range(0, data.nbytes, _PIECE_BYTES):
-        value = crc32c(data[start : start + _PIECE_BYTES], value)
-    return value
 
 
 def _crc_of_range(file: BinaryIO, entry: dict[str, Any]) -> int:
@@ -244,8 +253,3 @@ def _read_into(file: BinaryIO, data: np.ndarray) -> None:
         if not count:
             raise Damaged(f"{os.path.basename(file.name)} ends early")
         done += count
-
-
-def _write_all(file: Any, view: memoryview) -> None:
-    while len(view):
-        view = view[file.write(view) :]

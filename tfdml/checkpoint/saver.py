@@ -15,9 +15,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -68,6 +69,7 @@ class _Save:
     pause_seconds: float = 0.0
     num_bytes: int = 0
     is_committing: bool = False
+    is_committed: threading.Event = field(default_factory=threading.Event)
     error: str = ""  # of this task
 
 
@@ -107,16 +109,14 @@ class Saver:
         save = _Save(name, position, facts or {}, started)
         self._save = save
         try:
-            data, placed = self._memory.take(entries_of(contents))
+            data, placed = self._memory.place(entries_of(contents))
+            self._memory.copy(data, [place for place in placed if not place.entry.is_value])
         except MemoryError as error:  # all tasks must come to the same end of this save
             save.error = str(error) or "not enough memory"
             return before
         save.num_bytes = data.nbytes
 
-        def write() -> None:
-            self._write(name, data, placed)
-
-        self._work.start(write)
+        self._work.start(lambda: self._write(name, data, placed))
         save.pause_seconds = time.monotonic() - started
         return before
 
@@ -172,7 +172,11 @@ class Saver:
     def wait(self) -> Outcome | None:
         """`advance` until the outcome is known; every task calls it at the same point."""
         while self._save is not None:
-            self._work_has_ended()
+            if self._save.is_committing and self._place.task == 0:
+                while not self._save.is_committed.wait(0.01) and self._work.is_running:
+                    pass
+            else:
+                self._work_has_ended()
             outcome = self.advance()
             if outcome is not None:
                 return outcome
@@ -190,6 +194,8 @@ class Saver:
 
     def _write(self, name: SnapshotName, data: np.ndarray, placed: list[Placed]) -> None:
         place = self._place
+        # At once, so that the next update of the variables finds nobody who holds what was read from them.
+        self._memory.copy(data, [each for each in placed if each.entry.data is not None])
         if place.task == 0:
             place.directory.clean(keep=str(name))  # first, because the disk may be full of it
         elif not place.is_shared:
@@ -212,8 +218,15 @@ class Saver:
         place.directory.commit(save.name, save.position, digests, save.facts, number)
         if place.mirror is not None and not place.is_shared:
             place.mirror.finish(str(save.name), self._retention)
-        removed = place.directory.prune(self._retention, self.damaged)
-        self.damaged = [name for name in self.damaged if name not in removed]
+        retired = place.directory.retire(self._retention, self.damaged)
+        self.damaged = [name for name in self.damaged if name not in retired]
+        save.is_committed.set()  # what comes now takes time, and the snapshot need not wait for it
+        try:
+            place.directory.note_latest(save.name)
+            for name in retired:
+                place.directory.remove(name)
+        except OSError as error:
+            _log.warning("old snapshots in %s: %s", place.directory.path, error)
         if place.mirror is not None and place.is_shared:
             place.mirror.begin(self._retention)
 
@@ -223,7 +236,7 @@ class Saver:
         if save.error:
             return _FAILED
         try:
-            return _DONE if self._work.check() else _RUNNING
+            return _DONE if save.is_committed.is_set() or self._work.check() else _RUNNING
         except Exception as error:  # whatever it is, all tasks must come to the same end
             save.error = _told(error)
             return _FAILED

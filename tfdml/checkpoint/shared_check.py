@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tfdml.data.storage import Storage
 from tfdml.errors import DataError, TfdmlError
+from tfdml.storage import Storage
 
 OfEach = Callable[[float], list[float]]
 """Every task calls it at the same point with its own number (exact as float32), and gets those of all, in order."""

@@ -20,8 +20,8 @@ from tfdml.checkpoint.restorer import Restorer
 from tfdml.checkpoint.retention import Retention
 from tfdml.checkpoint.saver import Place, Saver
 from tfdml.checkpoint.shared_check import OfEach, alone, check_shared, check_shared_remote
-from tfdml.data.storage import is_remote, storage_for
 from tfdml.errors import ConfigError, DataError
+from tfdml.storage import is_remote, storage_for
 
 LOCAL_PATIENCE_SECONDS = 5.0  # for a common disk, where there is a URL that all tasks see anyway
 

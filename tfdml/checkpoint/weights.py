@@ -13,8 +13,8 @@ from tfdml.checkpoint.mirror import Mirror
 from tfdml.checkpoint.position import Position
 from tfdml.checkpoint.restorer import Restorer
 from tfdml.checkpoint.shared_check import alone
-from tfdml.data.storage import is_remote, storage_for
 from tfdml.errors import DataError
+from tfdml.storage import is_remote, storage_for
 
 
 def load_weights(model: Any, path: str | os.PathLike[str]) -> Position:

@@ -1,6 +1,6 @@
 """Data sets as TFRecord shards: writing them, and reading them into training.
 
-Names load on first use; those of `shards`, `order` and `records` come without TensorFlow.
+Names load on first use; those of `order` and `records` come without TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ _HOME = {
     "RecordSet": "records",
     "Slice": "order",
     "Source": "source",
-    "find_shards": "shards",
     "measure_lengths": "packing",
     "open_images": "image_dataset",
-    "read_records": "shards",
-    "write_shards": "shards",
 }
 
 __all__ = list(_HOME)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tfdml.data.dataset_manifest import FILE_NAME
+from tfdml.data.format.dataset_manifest import FILE_NAME
 from tfdml.errors import DataError
 from tfdml.shared_files import one_process_at_a_time
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfdml.data.format.record_file import RecordWriter
 from tfdml.data.order import Order
-from tfdml.data.record_file import RecordWriter
 from tfdml.data.records import RecordSet
 from tfdml.errors import DataError
 from tfdml.shared_files import appears_when_whole, one_process_at_a_time

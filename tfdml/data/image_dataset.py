@@ -10,13 +10,13 @@ from typing import Literal
 import tensorflow as tf
 
 from tfdml.data.augment.settings import ImageAugmentation
-from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest
+from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest
 from tfdml.data.image_records import Example, ImageRecords
 from tfdml.data.order import Order, Shuffle
 from tfdml.data.records import RecordSet
 from tfdml.data.source import Source
-from tfdml.data.storage import is_remote, storage_for
 from tfdml.errors import DataError
+from tfdml.storage import is_remote, storage_for
 
 _TFDS = "tfds:"
 _NO_AUGMENTATION = ImageAugmentation()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfdml.data.dataset_manifest import DatasetManifest
+from tfdml.data.format.dataset_manifest import DatasetManifest
 from tfdml.errors import DataError
 
 Shape = tuple[int | None, int | None, int]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-import numpy as np
 import tensorflow as tf
 
-from tfdml.data import permutation
+from tfdml.data import mixture_in_graph, permutation
+from tfdml.data.mixture import Mixture
 from tfdml.data.order import AnyOrder, Order, Slice, first_ids_of
+from tfdml.data.permutation_in_graph import key_of, permuted
 
 # What the steps of an epoch have in common, a nest of tensors.
 Tables: TypeAlias = Any
@@ -19,9 +20,7 @@ Tables: TypeAlias = Any
 
 def tables_of(order: AnyOrder, epoch: tf.Tensor) -> Tables:
     """What `records_at` needs to know of an epoch (int64 scalar), computed once for all of its steps."""
-    if not isinstance(order, Order):
-        raise NotImplementedError
-    if order.shuffle == "none":
+    if not isinstance(order, Order) or order.shuffle == "none":
         return ()
     if order.shuffle == "full":
         return key_of(order.seed, permutation.OF_EPOCH, epoch)
@@ -35,8 +34,9 @@ def records_at(
 
     The row r of step s is at place s * global_batch_size + r.
     """
-    if not isinstance(order, Order):
-        raise NotImplementedError
+    if isinstance(order, Mixture):
+        return mixture_in_graph.drawn(order, epoch * order.records_per_epoch + places)
+    assert isinstance(order, Order)
     visits = tf.fill(tf.shape(places), epoch)
     if order.shuffle == "none":
         return places, visits
@@ -74,62 +74,6 @@ def rows_of(part: Slice, global_rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     start = start_of(part.first_replica)
     return start, start_of(part.first_replica + part.num_local_replicas) - start
-
-
-def permuted(index: tf.Tensor, size: int | tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """The elements at `index` (int64 [n]) of permutations of range(size).
-
-    Args:
-        size: one for all, or int64 [n].
-        key: uint32 [3], or [n, 3].
-    """
-    if isinstance(size, int):
-        domain = permutation.domain_of(size)
-        found = _shuffled(index, domain, key)
-        return (
-            found
-            if domain == size
-            else tf.where(found == size, _shuffled(size, domain, key), found)
-        )
-    # The sizes that the op cannot do are 4**k + 1, see `permutation.domain_of`.
-    broken = tf.reduce_any(size[:, None] == tf.constant(_BROKEN_SIZES, tf.int64), axis=1)
-    domain = size + tf.cast(broken, tf.int64)
-    found = _shuffled(index, domain, key)
-    instead = _shuffled(tf.where(broken, size, 0), domain, key)
-    return tf.where(found == size, instead, found)
-
-
-def key_of(seed: int, purpose: int, *numbers: tf.Tensor) -> tf.Tensor:
-    """uint32 [3], or [n, 3] where a number is int64 [n]: the keys of `permutation.key_of`."""
-    known = permutation.mix(*(np.array([v % 2**64], np.uint64) for v in (purpose, seed)))
-    state = tf.constant(known[0])
-    for number in numbers:
-        state = _mix(state, tf.bitcast(tf.cast(number, tf.int64), tf.uint64))
-    last = tf.bitcast(_mix(state, tf.constant(0, tf.uint64)), tf.uint32)
-    return tf.concat([tf.bitcast(state, tf.uint32), last[..., :1]], axis=-1)
-
-
-_BROKEN_SIZES = [4**k + 1 for k in range(8, 21)]
-
-
-def _shuffled(index: int | tf.Tensor, size: int | tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    return tf.raw_ops.RandomIndexShuffle(
-        index=tf.cast(index, tf.int64),
-        seed=key,
-        max_index=tf.cast(size, tf.int64) - 1,
-        rounds=permutation.ROUNDS,
-    )
-
-
-def _mix(state: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    state = (state ^ value) + tf.constant(0x9E3779B97F4A7C15, tf.uint64)
-    state = (state ^ _shifted(state, 30)) * tf.constant(0xBF58476D1CE4E5B9, tf.uint64)
-    state = (state ^ _shifted(state, 27)) * tf.constant(0x94D049BB133111EB, tf.uint64)
-    return state ^ _shifted(state, 31)
-
-
-def _shifted(state: tf.Tensor, bits: int) -> tf.Tensor:
-    return tf.bitwise.right_shift(state, tf.constant(bits, tf.uint64))
 
 
 def _window_tables(order: Order, epoch: tf.Tensor) -> Tables:

@@ -28,6 +28,8 @@ OF_SHARDS = 4
 OF_WINDOW = 5
 OF_PASS = 6
 
+SORTED_UP_TO = 256
+
 _SCHEDULE = 0x7369F885192C0EF5
 _SMALLEST_BITS = 16
 _LARGEST_SIZE = 1 << 40  # log2 is exact enough for the op up to here
@@ -47,6 +49,19 @@ def permuted(index: np.ndarray, size: int, key: tuple[int, int, int]) -> np.ndar
         result[left] = _encrypt(result[left], rounds, bits // 2)
         left = left[result[left] >= size]
     return result
+
+
+def permuted_at_any_size(
+    index: np.ndarray, size: int, seed: int, purpose: int, *numbers: int
+) -> np.ndarray:
+    """As `permuted` with the key of `numbers`; for sizes that are small for a cipher by sorting hashes.
+
+    The cipher has at least 16 bits, so among 10 elements it would walk thousands of steps for one.
+    """
+    if size > SORTED_UP_TO:
+        return permuted(index, size, key_of(seed, purpose, *numbers))
+    hashes = mix(_hash(seed, purpose, *numbers), np.arange(size).astype(np.uint64))
+    return np.argsort(hashes.view(np.int64), kind="stable")[np.asarray(index, np.int64)]
 
 
 def check_size(size: int) -> None:
@@ -76,9 +91,7 @@ def block_bits(size: int) -> int:
 
 def key_of(seed: int, purpose: int, *numbers: int) -> tuple[int, int, int]:
     """The key of a permutation; `numbers` are, say, an epoch."""
-    state = _state(purpose)
-    for value in (seed, *numbers):
-        state = mix(state, _state(value))
+    state = _hash(seed, purpose, *numbers)
     low, high = int(state[0]) & 0xFFFFFFFF, int(state[0]) >> 32
     return low, high, int(mix(state, _state(0))[0]) & 0xFFFFFFFF
 
@@ -100,6 +113,13 @@ def mix(state: np.ndarray, value: np.ndarray) -> np.ndarray:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
+
+
+def _hash(seed: int, purpose: int, *numbers: int) -> np.ndarray:
+    state = _state(purpose)
+    for value in (seed, *numbers):
+        state = mix(state, _state(value))
+    return state
 
 
 def _state(value: int) -> np.ndarray:

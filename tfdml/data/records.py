@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfdml.data import index as index_file
 from tfdml.data import unpacked
+from tfdml.data.format import index as index_file
+from tfdml.data.format.record_file import compression_of, read_at
+from tfdml.data.format.shards import find_shards
 from tfdml.data.order import AnyOrder, first_ids_of
-from tfdml.data.record_file import compression_of, read_at
-from tfdml.data.shards import find_shards
-from tfdml.data.storage import is_remote
 from tfdml.errors import DataError
+from tfdml.storage import is_remote
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from tfdml.data.shard_cache import ShardCache
-    from tfdml.data.staging import StagedShards
+    from tfdml.data.remote.shard_cache import ShardCache
+    from tfdml.data.remote.staging import StagedShards
 
 _HEADER = struct.Struct("<8sIIQQ32x")
 
@@ -117,7 +117,7 @@ class RecordSet:
             DataError: there are none, one is missing or does not fit its index.
         """
         if is_remote(str(directory)):
-            from tfdml.data.remote_split import open_split
+            from tfdml.data.remote.remote_split import open_split
 
             return open_split(str(directory), split, cache)
         return cls.of_files(find_shards(Path(directory), split))
@@ -160,7 +160,7 @@ class RecordSet:
         """Both, one after the other: the records of `other` get the numbers from num_records on."""
         if self.staged is None and other.staged is None:
             return RecordSet(self.shards + other.shards)
-        from tfdml.data.staging import put_together
+        from tfdml.data.remote.staging import put_together
 
         parts = (self.staged, len(self.shards), other.staged, len(other.shards))
         return RecordSet(self.shards + other.shards, put_together(*parts))

@@ -14,8 +14,8 @@ import struct
 import zlib
 from pathlib import Path
 
-from tfdml.data import index as index_file
-from tfdml.data.index import Index
+from tfdml.data.format import index as index_file
+from tfdml.data.format.index import Index
 from tfdml.errors import DataError
 from tfdml.native.store import cache_directory
 from tfdml.shared_files import appears_when_whole, one_process_at_a_time

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfdml.data.dataset_manifest import DatasetManifest
-from tfdml.data.example import decode
-from tfdml.data.record_file import read_records
+from tfdml.data.format.dataset_manifest import DatasetManifest
+from tfdml.data.format.example import decode
+from tfdml.data.format.record_file import read_records
 
 
 def contents(directory: Path) -> dict[str, bytes]:

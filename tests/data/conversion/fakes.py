@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tfdml.data.features import Feature, Schema
+from tfdml.data.format.features import Feature, Schema
 from tfdml.data.inputs.input import BadRow, Fragment, InputFile, Row
 
 WORDS = ("red", "green", "blue")

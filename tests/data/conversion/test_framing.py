@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tfdml.data.conversion.framing import framed_block
-from tfdml.data.record_file import frame
+from tfdml.data.format.record_file import frame
 
 
 def test_blocks_are_the_frames_of_their_records():

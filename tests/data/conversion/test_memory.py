@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tfdml.data.dataset_manifest import DatasetManifest
+from tfdml.data.format.dataset_manifest import DatasetManifest
 
 REPOSITORY = Path(__file__).parents[3]
 LIMIT = 64 << 20

@@ -12,7 +12,7 @@ from tests.data.conversion.fakes import CountedRows, Rows
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.run import convert
 from tfdml.data.conversion.splits import Splits
-from tfdml.data.index import Index, index_path
+from tfdml.data.format.index import Index, index_path
 
 SPLITS = Splits({"train": 0.8, "test": 0.2})
 

@@ -12,7 +12,7 @@ from tfdml.data.conversion.spill import (
     read_summary,
     run_records,
 )
-from tfdml.data.record_file import FOOTER_BYTES, HEADER_BYTES
+from tfdml.data.format.record_file import FOOTER_BYTES, HEADER_BYTES
 
 
 def write(path, records, groups, **settings):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.data.inputs.reading import opened, read
-from tfdml.data.features import Feature
+from tfdml.data.format.features import Feature
 from tfdml.errors import ConfigError, DataError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.inputs.reading import opened, read, values
-from tfdml.data.features import Feature
+from tfdml.data.format.features import Feature
 from tfdml.errors import DataError
 
 ROWS = [

@@ -10,10 +10,10 @@ import pytest
 
 from tests.data.inputs.reading import opened, read, values
 from tests.data.inputs.test_image_folder import encoded
-from tfdml.data.example import decode, encode
-from tfdml.data.features import Feature
+from tfdml.data.format.example import decode, encode
+from tfdml.data.format.features import Feature
+from tfdml.data.format.record_file import frame, write_records
 from tfdml.data.inputs.tfrecord import split_of
-from tfdml.data.record_file import frame, write_records
 from tfdml.errors import ConfigError, DataError
 
 SCHEMA = {
@@ -91,7 +91,7 @@ def test_flags_say_what_records_do_not(shards):
 
 
 def test_features_json_is_the_schema_and_records_stay_as_they_are(shards):
-    from tfdml.data.tfds_layout import _features
+    from tfdml.data.format.tfds_layout import _features
 
     (shards / "features.json").write_text(json.dumps(_features(SCHEMA)))
     source = opened("tfrecord", shards)

@@ -11,13 +11,13 @@ SCRIPT = """
 import importlib, json, sys
 from pathlib import Path
 
-from tfdml.data.example import encode
-from tfdml.data.features import Feature
+from tfdml.data.format.example import encode
+from tfdml.data.format.features import Feature
 from tfdml.data.inputs.input import FORMATS, open_input
 from tfdml.data.inputs.options import InputOptions
-from tfdml.data.record_file import write_records
+from tfdml.data.format.record_file import write_records
 from tfdml.data.stages.from_flags import stages_from_flags
-from tfdml.data.tfds_layout import _features
+from tfdml.data.format.tfds_layout import _features
 
 for each in FORMATS.values():
     importlib.import_module(f"tfdml.data.inputs.{each.module}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.data.remote.servers import S3Server, s3_server
-from tfdml.data import remote_storage
+from tfdml.storage import remote_storage
 
 
 @pytest.fixture(scope="session")

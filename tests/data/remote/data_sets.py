@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest, Shard
-from tfdml.data.features import Feature
-from tfdml.data.index import Index, index_name
-from tfdml.data.record_file import write_records
-from tfdml.data.shards import shard_name
-from tfdml.data.storage import Storage
+from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest, Shard
+from tfdml.data.format.features import Feature
+from tfdml.data.format.index import Index, index_name
+from tfdml.data.format.record_file import write_records
+from tfdml.data.format.shards import shard_name
+from tfdml.storage import Storage
 
 
 def records_of(shard: int, num_records: int) -> list[bytes]:

@@ -3,9 +3,8 @@
 import pytest
 
 from tests.data.remote.servers import free_port, web_server
-from tfdml.data import remote_storage
-from tfdml.data.storage import storage_for
 from tfdml.errors import DataError
+from tfdml.storage import remote_storage, storage_for
 
 
 @pytest.fixture(scope="module")

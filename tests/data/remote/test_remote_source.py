@@ -12,10 +12,10 @@ from tfdml.checkpoint import Position
 from tfdml.data.order import Order, Slice
 from tfdml.data.read_errors import data_errors
 from tfdml.data.records import RecordSet
-from tfdml.data.shard_cache import ShardCache
+from tfdml.data.remote.shard_cache import ShardCache
 from tfdml.data.source import Source
-from tfdml.data.storage import storage_for
 from tfdml.errors import ConfigError, DataError
+from tfdml.storage import storage_for
 
 pytestmark = pytest.mark.slow
 

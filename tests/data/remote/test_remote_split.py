@@ -6,13 +6,12 @@ import pytest
 
 from tests.data.remote.data_sets import write_set
 from tests.data.remote.servers import web_server
-from tfdml.data import remote_storage
-from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest
-from tfdml.data.remote_split import default_cache, open_split
-from tfdml.data.shard_cache import ShardCache
-from tfdml.data.storage import storage_for
-from tfdml.data.tfds_layout import tfds_files
+from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest
+from tfdml.data.format.tfds_layout import tfds_files
+from tfdml.data.remote.remote_split import default_cache, open_split
+from tfdml.data.remote.shard_cache import ShardCache
 from tfdml.errors import ConfigError, DataError
+from tfdml.storage import remote_storage, storage_for
 
 
 @pytest.fixture(autouse=True)

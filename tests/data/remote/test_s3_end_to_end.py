@@ -8,11 +8,11 @@ import uuid
 
 import pytest
 
-from tfdml.data.dataset_manifest import DatasetManifest
-from tfdml.data.example import decode
-from tfdml.data.remote_split import open_split
-from tfdml.data.shard_cache import ShardCache
-from tfdml.data.storage import storage_for
+from tfdml.data.format.dataset_manifest import DatasetManifest
+from tfdml.data.format.example import decode
+from tfdml.data.remote.remote_split import open_split
+from tfdml.data.remote.shard_cache import ShardCache
+from tfdml.storage import storage_for
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,8 @@ import fsspec.config
 import pytest
 
 from tests.data.remote.servers import Link, free_port
-from tfdml.data import remote_connection, remote_storage
-from tfdml.data.storage import storage_for
 from tfdml.errors import DataError
+from tfdml.storage import remote_connection, remote_storage, storage_for
 
 
 @pytest.fixture

@@ -13,12 +13,11 @@ import pytest
 from tests.data.remote.data_sets import write_set
 from tests.data.remote.servers import Link
 from tests.processes import wait_for_file
-from tfdml.data import remote_connection, remote_storage
 from tfdml.data.order import Order, Slice
-from tfdml.data.remote_split import open_split
-from tfdml.data.shard_cache import ShardCache
-from tfdml.data.storage import storage_for
+from tfdml.data.remote.remote_split import open_split
+from tfdml.data.remote.shard_cache import ShardCache
 from tfdml.errors import DataError
+from tfdml.storage import remote_connection, remote_storage, storage_for
 
 _NUM_SHARDS = 12
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.directories import write_directory
-from tfdml.data.storage import storage_for
+from tfdml.storage import storage_for
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.data.inputs.test_image_folder import encoded
 from tests.data.stages.applying import applied, rows_of
-from tfdml.data.features import Feature
+from tfdml.data.format.features import Feature
 from tfdml.data.stages.from_flags import changes_images, stages_from_flags
 from tfdml.data.stages.stage import schema_after
 from tfdml.errors import ConfigError

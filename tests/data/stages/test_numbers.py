@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.stages.applying import applied, fitted, rows_of
-from tfdml.data.features import Feature
+from tfdml.data.format.features import Feature
 from tfdml.data.stages.from_flags import stages_from_flags
 from tfdml.data.stages.stage import schema_after
 from tfdml.errors import ConfigError, DataError

@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 
 from tests.data.stages.applying import applied, fitted, rows_of
-from tfdml.data.features import Feature
+from tfdml.data.format.features import Feature
 from tfdml.data.stages.from_flags import stages_from_flags
 from tfdml.data.stages.stage import schema_after
 from tfdml.data.stages.word_counts import WordCounts

@@ -17,10 +17,10 @@ from tfdml.data.conversion.records import Reading, Recipe, Tally
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.shard_file import ShardFile
 from tfdml.data.conversion.spill import BLOCK_BYTES
-from tfdml.data.dataset_manifest import Shard
+from tfdml.data.format.dataset_manifest import Shard
+from tfdml.data.format.shards import shard_name
 from tfdml.data.inputs.input import BadRow, Fragment, Row
-from tfdml.data.shards import shard_name
-from tfdml.data.storage import Storage
+from tfdml.storage import Storage
 
 if TYPE_CHECKING:
     from tfdml.data.conversion.pool import Report

@@ -10,11 +10,11 @@ from pathlib import Path
 from tfdml.data.conversion.records import Recipe, Tally
 from tfdml.data.conversion.request import Conversion, input_digest
 from tfdml.data.conversion.state import State
-from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest, Shard
-from tfdml.data.features import Schema
-from tfdml.data.statistics import SplitStatistics
-from tfdml.data.storage import Storage
-from tfdml.data.tfds_layout import tfds_files
+from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest, Shard
+from tfdml.data.format.features import Schema
+from tfdml.data.format.statistics import SplitStatistics
+from tfdml.data.format.tfds_layout import tfds_files
+from tfdml.storage import Storage
 
 ERRORS_FILE = "errors.jsonl"
 QUARANTINE = "quarantine"

@@ -1,6 +1,6 @@
 """Many records framed and joined at once: each byte is copied once, and Python does little for each record.
 
-The same bytes as `tfdml.data.record_file.frame` gives one by one.
+The same bytes as `tfdml.data.format.record_file.frame` gives one by one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import google_crc32c
 import numpy as np
 
-from tfdml.data.record_file import framed_size, masked_crc32c
+from tfdml.data.format.record_file import framed_size, masked_crc32c
 
 _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")

@@ -13,8 +13,8 @@ from tfdml.data.conversion.records import Tally
 from tfdml.data.conversion.shard_file import ShardFile
 from tfdml.data.conversion.shuffle import shuffled
 from tfdml.data.conversion.spill import ChunkPart, SpillReader, blocks, run_records
-from tfdml.data.dataset_manifest import Shard
-from tfdml.data.storage import Storage
+from tfdml.data.format.dataset_manifest import Shard
+from tfdml.storage import Storage
 
 if TYPE_CHECKING:
     from tfdml.data.conversion.pool import Report

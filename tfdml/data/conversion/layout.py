@@ -13,10 +13,10 @@ from tfdml.data.conversion.direct import rows_known
 from tfdml.data.conversion.records import Reading, Recipe
 from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.splits import SplitBounds
-from tfdml.data.example import Encoder
-from tfdml.data.features import Schema, label_feature
+from tfdml.data.format.example import Encoder
+from tfdml.data.format.features import Schema, label_feature
+from tfdml.data.format.record_file import framed_size
 from tfdml.data.inputs.input import BadRow, Fragment, Row
-from tfdml.data.record_file import framed_size
 from tfdml.data.stages.stage import Stage, apply_stages, schema_after
 from tfdml.errors import DataError
 

@@ -21,11 +21,11 @@ from tfdml.data.conversion.request import Conversion
 from tfdml.data.conversion.result import Result
 from tfdml.data.conversion.spill import SpillSummary, read_summary
 from tfdml.data.conversion.state import State, read_pickle
-from tfdml.data.dataset_manifest import Shard
+from tfdml.data.format.dataset_manifest import Shard
+from tfdml.data.format.shards import shard_name
 from tfdml.data.inputs.input import Fragment
-from tfdml.data.shards import shard_name
-from tfdml.data.storage import Storage
 from tfdml.errors import DataError
+from tfdml.storage import Storage
 
 
 class Impossible(DataError):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from tfdml.data.conversion.bad_rows import BadRows
 from tfdml.data.conversion.splits import SplitBounds
-from tfdml.data.example import Encoder
-from tfdml.data.features import Schema
+from tfdml.data.format.example import Encoder
+from tfdml.data.format.features import Schema
+from tfdml.data.format.statistics import RowStatistics, SplitStatistics
 from tfdml.data.inputs.input import BadRow, Fragment, Input, Row
 from tfdml.data.stages.stage import Stage, apply_stages
-from tfdml.data.statistics import RowStatistics, SplitStatistics
 from tfdml.errors import DataError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tfdml.data.conversion.splits import TRAIN, Splits
-from tfdml.data.dataset_manifest import DatasetManifest
+from tfdml.data.format.dataset_manifest import DatasetManifest
+from tfdml.data.format.record_file import check_compression
+from tfdml.data.format.shards import check_names
 from tfdml.data.inputs.input import Input, InputFile
-from tfdml.data.record_file import check_compression
-from tfdml.data.shards import check_names
 from tfdml.data.stages.stage import Stage
 from tfdml.errors import ConfigError
 

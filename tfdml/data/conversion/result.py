@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from tfdml.data.dataset_manifest import DatasetManifest
+from tfdml.data.format.dataset_manifest import DatasetManifest
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from tfdml.data.conversion.state import finished_before, open_state
 from tfdml.data.conversion.worker import DISK_IS_FULL
 from tfdml.data.inputs.input import Fragment
 from tfdml.data.stages.stage import schema_after
-from tfdml.data.storage import storage_for
 from tfdml.errors import DataError
+from tfdml.storage import storage_for
 
 # Resident memory of a process beside the records that it holds, and how often it holds a group.
 _PROCESS_BYTES = 100 << 20

@@ -10,10 +10,10 @@ import numpy as np
 
 from tfdml.data.conversion.records import Tally
 from tfdml.data.conversion.writeback import EarlyWriting
-from tfdml.data.dataset_manifest import Shard
-from tfdml.data.index import Index, as_labels, index_name
-from tfdml.data.record_file import RecordWriter
-from tfdml.data.storage import Storage
+from tfdml.data.format.dataset_manifest import Shard
+from tfdml.data.format.index import Index, as_labels, index_name
+from tfdml.data.format.record_file import RecordWriter
+from tfdml.storage import Storage
 
 if TYPE_CHECKING:
     from tfdml.data.conversion.state import State

@@ -25,7 +25,7 @@ import numpy as np
 from tfdml.data.conversion.framing import framed_block
 from tfdml.data.conversion.records import Tally
 from tfdml.data.conversion.shuffle import shuffled
-from tfdml.data.record_file import framed_size
+from tfdml.data.format.record_file import framed_size
 
 _MAGIC = b"TFDMLSPL"
 _TRAILER = struct.Struct("<QI8s")

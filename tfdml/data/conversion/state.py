@@ -31,9 +31,9 @@ from typing import Any
 from tfdml.data.conversion.identity import check_same, describe
 from tfdml.data.conversion.records import Tally
 from tfdml.data.conversion.request import Conversion, input_digest
-from tfdml.data.dataset_manifest import FILE_NAME, DatasetManifest, Shard
-from tfdml.data.storage import is_remote, storage_for
+from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest, Shard
 from tfdml.errors import DataError
+from tfdml.storage import is_remote, storage_for
 from tfdml.version import __version__
 
 DIRECTORY = ".conversion"

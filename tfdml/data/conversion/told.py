@@ -13,10 +13,10 @@ from tfdml.data.conversion.run import Result, allowed_processes, request_fragmen
 from tfdml.data.conversion.sizes import written
 from tfdml.data.conversion.splits import TRAIN, SplitBounds
 from tfdml.data.conversion.state import refuse_other_data
-from tfdml.data.features import Feature, Schema
+from tfdml.data.format.features import Feature, Schema
 from tfdml.data.inputs.input import Fragment
 from tfdml.data.stages.stage import needs_fitting, schema_after
-from tfdml.data.storage import is_remote
+from tfdml.storage import is_remote
 
 
 def result_lines(result: Result) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfdml.data.features import INTEGERS
+from tfdml.data.format.features import INTEGERS
 
 
 def numbers_or_none(values: np.ndarray) -> bool:

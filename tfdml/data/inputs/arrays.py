@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdml.data.features import FLOATS, INTEGERS, Feature, make_schema
+from tfdml.data.format.features import FLOATS, INTEGERS, Feature, make_schema
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.array_sets import Array, ArraySet, array_set, by_split, check_alike
 from tfdml.data.inputs.array_values import check_shape, fit_dtype, wanted_dtype

@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from tfdml.data.features import DTYPES, Feature, Kind
+from tfdml.data.format.features import DTYPES, Feature, Kind
 from tfdml.data.inputs.options import InputOptions
 from tfdml.errors import ConfigError, DataError
 

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from tfdml.data.features import Feature, Schema, make_schema
+from tfdml.data.format.features import Feature, Schema, make_schema
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.csv_records import Record, cut_at_records, records
 from tfdml.data.inputs.cuts import fragments_of_files, lines_between, pieces_of

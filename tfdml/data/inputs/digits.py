@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfdml.data.features import Feature, make_schema
+from tfdml.data.format.features import Feature, make_schema
 from tfdml.data.inputs.columns import chosen
 from tfdml.data.inputs.images import encode_png
 from tfdml.data.inputs.input import Fragment, InputFile, Row

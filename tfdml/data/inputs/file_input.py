@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from tfdml.data.features import Schema
+from tfdml.data.format.features import Schema
 from tfdml.data.inputs.input import Fragment, InputFile
 
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from tfdml.data.inputs.input import Fragment, InputFile, as_text
-from tfdml.data.storage import Storage, is_remote, storage_for
 from tfdml.errors import ConfigError, DataError
+from tfdml.storage import Storage, is_remote, storage_for
 
 _MAGIC = re.compile(r"[*?\[]")
 _REMOTE_REQUESTS = 16  # at once

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tfdml.data.features import Feature
+from tfdml.data.format.features import Feature
 from tfdml.data.inputs.images import check_image, fits, image_feature, read_header
 from tfdml.data.inputs.input import InputFile
 from tfdml.data.inputs.opening import read_file
 from tfdml.data.inputs.values import image_bytes
-from tfdml.data.storage import is_remote
 from tfdml.errors import DataError
+from tfdml.storage import is_remote
 
 Load = Callable[[Any], bytes]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tfdml.data.features import Feature, Schema, make_schema
+from tfdml.data.format.features import Feature, Schema, make_schema
 from tfdml.data.inputs.columns import chosen
 from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.files import find_files, group_files

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tfdml.data.features import Feature
+from tfdml.data.format.features import Feature
 from tfdml.data.inputs.jpeg import whole_jpeg
 from tfdml.data.inputs.png import whole_png
 from tfdml.errors import ConfigError

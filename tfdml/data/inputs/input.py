@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from tfdml.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tfdml.data.features import Schema
+    from tfdml.data.format.features import Schema
     from tfdml.data.inputs.options import InputOptions
 
 # By kind of feature: image -> the encoded file; label -> int; text -> UTF-8; tensor -> NumPy array or scalar.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdml.data.features import Feature, make_schema
+from tfdml.data.format.features import Feature, make_schema
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.cuts import cut_at_lines, fragments_of_files, lines_between, pieces_of
 from tfdml.data.inputs.file_input import FileInput

@@ -6,8 +6,8 @@ import io
 from typing import BinaryIO
 
 from tfdml.data.inputs.input import InputFile
-from tfdml.data.storage import Storage, is_remote, storage_for
 from tfdml.errors import DataError
+from tfdml.storage import Storage, is_remote, storage_for
 
 _REMOTE_BLOCK_BYTES = 4 * 1024 * 1024
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfdml.data.features import Feature, make_schema
+from tfdml.data.format.features import Feature, make_schema
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.arrow_values import (
     bytes_of,

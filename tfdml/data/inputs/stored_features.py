@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdml.data.features import Feature, Schema
+from tfdml.data.format.features import Feature, Schema
 from tfdml.data.inputs.array_values import check_shape, fit_dtype
 from tfdml.data.inputs.columns import Declared
 from tfdml.data.inputs.images import image_feature, read_header

@@ -7,17 +7,17 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tfdml.data.dataset_manifest import FILE_NAME as MANIFEST
-from tfdml.data.dataset_manifest import DatasetManifest
-from tfdml.data.example import decode
-from tfdml.data.features import Schema
+from tfdml.data.format.dataset_manifest import FILE_NAME as MANIFEST
+from tfdml.data.format.dataset_manifest import DatasetManifest
+from tfdml.data.format.example import decode
+from tfdml.data.format.features import Schema
+from tfdml.data.format.record_file import RecordError, read_records
+from tfdml.data.format.tfds_layout import FEATURES_FILE
 from tfdml.data.inputs.columns import declared
 from tfdml.data.inputs.input import InputFile
 from tfdml.data.inputs.options import InputOptions
 from tfdml.data.inputs.stored_features import Stored, infer
 from tfdml.data.inputs.tfds_leaves import flat_name, read_leaves
-from tfdml.data.record_file import RecordError, read_records
-from tfdml.data.tfds_layout import FEATURES_FILE
 from tfdml.errors import ConfigError, DataError
 
 _SAMPLE_FILES = 4

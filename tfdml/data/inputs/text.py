@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tfdml.data.features import Feature, make_schema
+from tfdml.data.format.features import Feature, make_schema
 from tfdml.data.inputs.cuts import cut_at_lines, fragments_of_files, lines_between, pieces_of
 from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.files import find_files, group_files

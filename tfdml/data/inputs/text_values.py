@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from tfdml.data.features import FLOATS, Feature
+from tfdml.data.format.features import FLOATS, Feature
 from tfdml.data.inputs.array_values import limits
 from tfdml.data.inputs.values import MISSING, Converter, from_python, label_converter, shown
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tfdml.data.features import Feature, Schema
-from tfdml.data.tfds_layout import read_features, schema_of
+from tfdml.data.format.features import Feature, Schema
+from tfdml.data.format.tfds_layout import read_features, schema_of
 from tfdml.errors import DataError
 
 _ALONE = "feature"

@@ -11,9 +11,18 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from tfdml.data.example import decode
-from tfdml.data.features import make_schema
-from tfdml.data.index import Index, index_path
+from tfdml.data.format.example import decode
+from tfdml.data.format.features import make_schema
+from tfdml.data.format.index import Index, index_path
+from tfdml.data.format.record_file import (
+    HEADER_BYTES,
+    RecordError,
+    compression_of,
+    framed_size,
+    masked_crc32c,
+    read_one,
+)
+from tfdml.data.format.shards import check_complete, parse_shard_name, shards_by_split
 from tfdml.data.inputs import columns as table
 from tfdml.data.inputs.file_input import FileInput
 from tfdml.data.inputs.files import find_files
@@ -22,15 +31,6 @@ from tfdml.data.inputs.options import InputOptions
 from tfdml.data.inputs.stored_features import Convert, converter
 from tfdml.data.inputs.stored_schema import stored_schema
 from tfdml.data.inputs.tfds_leaves import check_flat
-from tfdml.data.record_file import (
-    HEADER_BYTES,
-    RecordError,
-    compression_of,
-    framed_size,
-    masked_crc32c,
-    read_one,
-)
-from tfdml.data.shards import check_complete, parse_shard_name, shards_by_split
 from tfdml.errors import ConfigError, DataError
 
 _FRAGMENT_BYTES = 16 * 1024 * 1024

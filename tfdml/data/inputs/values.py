@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdml.data.features import FLOATS, Feature
+from tfdml.data.format.features import FLOATS, Feature
 from tfdml.data.inputs.array_values import (
     check_shape,
     fit_dtype,

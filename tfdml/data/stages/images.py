@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tfdml.data.features import Schema
+from tfdml.data.format.features import Schema
 from tfdml.data.stages.pixels import Resize, center_crop
 from tfdml.data.stages.simple import OneFeature
 from tfdml.data.stages.stage import feature_of

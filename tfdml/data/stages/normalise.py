@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdml.data.features import Schema
+from tfdml.data.format.features import Schema
 from tfdml.data.inputs.input import Row
 from tfdml.data.stages.simple import OneFeature
 from tfdml.data.stages.stage import feature_of

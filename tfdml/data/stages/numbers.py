@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tfdml.data.features import FLOATS, INTEGERS, Schema
+from tfdml.data.format.features import FLOATS, INTEGERS, Schema
 from tfdml.data.inputs.array_values import fit_dtype
 from tfdml.data.stages.simple import OneFeature
 from tfdml.data.stages.stage import feature_of

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tfdml.data.features import Schema
+from tfdml.data.format.features import Schema
 from tfdml.data.inputs.input import BadRow, Row, Value
 from tfdml.data.stages.stage import Rows, bad, feature_of
 from tfdml.errors import ConfigError

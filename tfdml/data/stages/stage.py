@@ -15,7 +15,7 @@ from tfdml.data.inputs.input import BadRow, Row
 from tfdml.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tfdml.data.features import Feature, Schema
+    from tfdml.data.format.features import Feature, Schema
 
 Rows = Iterator[Row | BadRow]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdml.data.features import Feature, Schema
+from tfdml.data.format.features import Feature, Schema
 from tfdml.data.inputs.input import BadRow, Row
 from tfdml.data.stages.simple import OneFeature
 from tfdml.data.stages.stage import Rows, feature_of

@@ -1,0 +1,1 @@
+"""Looking at directories of shards: `tfdml verify`, `inspect` and `stats`. No TensorFlow here."""
