@@ -61,6 +61,7 @@ def test_all_moments_at_which_a_disk_can_become_full(small_disk):
         filler.write_bytes(bytes(4096 * (free - room)))
         outcome = snapshots.save(at(room + 2), contents(room + 2))
         filler.unlink()
+        snapshots._saver._work.wait()  # what is superfluous is removed after the outcome is known
         if outcome.saved:
             saved, last = saved + 1, room + 2
         else:

@@ -102,6 +102,7 @@ def test_an_upload_that_fails_is_told_and_training_goes_on(url, tmp_path, monkey
 
     monkeypatch.setattr(RemoteStorage, "publish", fails)
     assert snapshots.save(at(1), contents(1)).saved
+    snapshots._saver._work.wait()
     snapshots._mirror._work._thread.join()
     monkeypatch.setattr(RemoteStorage, "publish", publish)
     outcome = snapshots.save(at(2), contents(2))

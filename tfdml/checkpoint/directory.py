@@ -190,10 +190,10 @@ class SnapshotDirectory:
         for name in (*names, *listing.damaged, *listing.unfinished):
             self.remove(name)
 
-    def latest(self) -> str | None:
+    def latest(self) -> SnapshotName | None:
         """The name of the snapshot that was committed last, or None where none ever was, or nobody knows."""
         try:
-            return str(unsealed((self.path / LATEST_FILE).read_bytes(), LATEST_FILE)["name"])
+            return parse_name(unsealed((self.path / LATEST_FILE).read_bytes(), LATEST_FILE)["name"])
         except FileNotFoundError:
             return None
         except (OSError, Damaged, KeyError) as error:

@@ -200,8 +200,8 @@ def _opened(path: Path) -> BinaryIO:
 def _write_entry(file: BinaryIO, data: np.ndarray) -> int:
     """Write the bytes and return their checksum.
 
-    In pieces: they are still in a cache when they are written, and the checksum holds the interpreter's lock, which the
-    training thread wants now and then.
+    In pieces: they are still in a cache when they are written, and the checksum holds the interpreter's lock, which
+    the training thread wants now and then.
     """
     value = 0
     for start in range(0, data.nbytes, _PIECE_BYTES):

@@ -115,9 +115,11 @@ class Restorer:
             self._warn(bad, reason)
             self.damaged.append(bad)
         lost = self._directory.latest()
-        if lost is not None and lost not in found and lost not in damaged:
-            self._warn(lost, f"{MANIFEST} is missing, and it was the newest that was saved")
-            self.damaged.append(lost)
+        newest = max((each.name.step for each in found.values()), default=-1)
+        # What is older may have been removed to make room before a crash.
+        if lost is not None and str(lost) not in damaged and lost.step > newest:
+            self._warn(str(lost), f"{MANIFEST} is missing, and it was the newest that was saved")
+            self.damaged.append(str(lost))
         self._unfinished = listing.unfinished
         return [each.name for each in sorted(found.values(), key=lambda each: -each.number)]
 
