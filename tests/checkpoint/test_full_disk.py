@@ -54,6 +54,7 @@ def test_all_moments_at_which_a_disk_can_become_full(small_disk):
     """The room grows by 4 KB a try, so that every file of a save meets the end of it."""
     snapshots = Snapshots(small_disk, keep=1)
     assert snapshots.save(at(1), contents(1)).saved
+    snapshots._saver._work.wait()
     errors, saved, last = set(), 0, 1
     for room in range(15):
         free = os.statvfs(small_disk).f_bavail

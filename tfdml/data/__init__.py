@@ -9,10 +9,10 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "Cutmix": "pairs",
+    "Cutmix": "augment.pairs",
     "ImageAugmentation": "augment.settings",
-    "ImageDataset": "image_dataset",
-    "Mixup": "pairs",
+    "ImageDataset": "images.image_dataset",
+    "Mixup": "augment.pairs",
     "Order": "order",
     "PackedRecords": "packing",
     "Padded": "batching",
@@ -20,7 +20,7 @@ _HOME = {
     "Slice": "order",
     "Source": "source",
     "measure_lengths": "packing",
-    "open_images": "image_dataset",
+    "open_images": "images.image_dataset",
 }
 
 __all__ = list(_HOME)

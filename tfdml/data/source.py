@@ -47,7 +47,7 @@ class Source:
         cache: where decoded examples are kept: None, "memory", or a local directory.
 
     Raises:
-        ConfigError: the order is of another number of records.
+        ConfigError: the order is of another number of records, or reads more remote shards together than may be kept.
     """
 
     records: RecordSet
@@ -66,6 +66,7 @@ class Source:
                 f"the order is of {self.order.num_records} records, and there are {self.records.num_records}. "
                 "Make it with num_records=records.num_records."
             )
+        self.records.in_order(self.order)
 
     @property
     def steps_per_epoch(self) -> int:

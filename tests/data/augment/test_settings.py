@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfdml.data.augment import ImageAugmentation
-from tfdml.data.pairs import Cutmix, Either, Mixup
+from tfdml.data.augment.pairs import Cutmix, Either, Mixup
 from tfdml.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.data.inputs.reading import opened, read
-from tfdml.data.splits import stratified_split
+from tfdml.data.images.splits import stratified_split
 from tfdml.errors import ConfigError
 
 

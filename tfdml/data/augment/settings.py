@@ -8,8 +8,8 @@ from typing import Literal
 from tfdml.data.augment.chain import Augmentation, Chain
 from tfdml.data.augment.color import ColorJitter
 from tfdml.data.augment.geometry import Flip, PadAndCrop, ResizedCrop
+from tfdml.data.augment.pairs import Cutmix, Either, Mixup, Pair
 from tfdml.data.augment.rand_augment import RandAugment
-from tfdml.data.pairs import Cutmix, Either, Mixup, Pair
 from tfdml.errors import ConfigError
 
 _RAND_AUGMENT_OPS = 2

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfdml.data.format.features import Feature, make_schema
+from tfdml.data.images.splits import stratified_split
 from tfdml.data.inputs.columns import chosen
 from tfdml.data.inputs.images import encode_png
 from tfdml.data.inputs.input import Fragment, InputFile, Row
 from tfdml.data.inputs.options import InputOptions
-from tfdml.data.splits import stratified_split
 from tfdml.errors import ConfigError, DataError
 
 TEST_FRACTION = 0.2  # every fifth of each class

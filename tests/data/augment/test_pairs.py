@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfdml.data.augment import seeds
-from tfdml.data.pairs import Cutmix, Either, Mixup
+from tfdml.data.augment.pairs import Cutmix, Either, Mixup
 from tfdml.errors import ConfigError
 
 

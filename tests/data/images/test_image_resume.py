@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.data.image_shards import write_images
+from tests.data.images.image_shards import write_images
 from tfdml.checkpoint import Position
 from tfdml.data import open_images
 from tfdml.data.augment import ImageAugmentation

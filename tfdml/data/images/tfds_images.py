@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tfdml.data.image_records import ImageRecords, readable
+from tfdml.data.images.image_records import ImageRecords, readable
 from tfdml.errors import DataError
 from tfdml.shared_files import one_process_at_a_time
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfdml.data.augment.settings import ImageAugmentation
 from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest
-from tfdml.data.image_records import Example, ImageRecords
+from tfdml.data.images.image_records import Example, ImageRecords
 from tfdml.data.order import Order, Shuffle
 from tfdml.data.records import RecordSet
 from tfdml.data.source import Source
@@ -179,7 +179,7 @@ def open_images(
     if dataset.startswith(_TFDS):
         return _from_tfds(dataset, data_dir, image_size)
     if dataset == "digits":
-        from tfdml.data.digits import prepare_digits
+        from tfdml.data.images.digits import prepare_digits
 
         return _from_shards(str(prepare_digits(data_dir)), image_size)
     return _from_shards(
@@ -216,7 +216,7 @@ def _from_shards(directory: str, image_size: int | None) -> ImageDataset:
 
 
 def _from_tfds(dataset: str, data_dir: Path, image_size: int | None) -> ImageDataset:
-    from tfdml.data import tfds_images
+    from tfdml.data.images import tfds_images
 
     builder = tfds_images.prepare_builder(dataset.removeprefix(_TFDS), data_dir)
     return ImageDataset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfdml.data.splits import stratified_split
+from tfdml.data.images.splits import stratified_split
 
 
 def test_split_by_class():

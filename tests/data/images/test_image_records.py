@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.data.image_shards import CLASS_NAMES, numbered, png, write_images
+from tests.data.images.image_shards import CLASS_NAMES, numbered, png, write_images
 from tests.data.source_epochs import batches
 from tfdml.data import open_images
 from tfdml.data.augment import ImageAugmentation
-from tfdml.data.image_records import ImageRecords
+from tfdml.data.images.image_records import ImageRecords
 from tfdml.errors import DataError
 
 

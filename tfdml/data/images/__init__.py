@@ -1,0 +1,1 @@
+"""Labelled images for the recipes: the bundled digits, TFDS, directories of shards."""
