@@ -44,9 +44,9 @@ def _permuted(mixture: Mixture, at: tf.Tensor, sizes: tf.Tensor, state: tf.Tenso
 
 def _ids(mixture: Mixture, components: tf.Tensor, local: tf.Tensor) -> tf.Tensor:
     """The ids of the records that are at `local` in their components."""
-    if all(isinstance(c, range) and c.step == 1 for c in mixture.components):
-        starts = [c.start for c in mixture.components]
-        return tf.gather(tf.constant(starts, tf.int64), components) + local
+    ranges = [c for c in mixture.components if isinstance(c, range) and c.step == 1]
+    if len(ranges) == len(mixture.components):
+        return tf.gather(tf.constant([c.start for c in ranges], tf.int64), components) + local
     with tf.init_scope():  # beside the graph: in it, a table of millions would be copied with it
         ids = tf.constant(np.concatenate([np.asarray(c, np.int64) for c in mixture.components]))
     starts = tf.constant(first_ids_of(mixture.sizes.tolist())[:-1])
