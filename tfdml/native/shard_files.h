@@ -75,13 +75,14 @@ class ShardFile {
   // Where record `number` begins; number == num_records: where the last one ends.
   uint64_t offset(uint64_t number) const { return IndexWord(kIndexHeader + 8 * number); }
 
-  // Whether the bytes at `offset` would have to come from the disk. False where the kernel does not say.
+  // Whether the bytes at `offset` may have to come from the disk: also where the file system does not say, as many
+  // that go over a network do not.
   bool IsCold(uint64_t offset) const {
 #if defined(RWF_NOWAIT)
     if (local_ < 0) return false;
     char byte;
     struct iovec part = {&byte, 1};
-    return ::preadv2(local_, &part, 1, offset, RWF_NOWAIT) < 0 && errno == EAGAIN;
+    return ::preadv2(local_, &part, 1, offset, RWF_NOWAIT) < 0 && (errno == EAGAIN || errno == EOPNOTSUPP);
 #else
     return false;
 #endif
