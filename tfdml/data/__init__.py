@@ -12,6 +12,7 @@ _HOME = {
     "Cutmix": "augment.pairs",
     "ImageAugmentation": "augment.settings",
     "ImageDataset": "images.image_dataset",
+    "Mixture": "mixture",
     "Mixup": "augment.pairs",
     "Order": "order",
     "PackedRecords": "packing",
