@@ -16,7 +16,8 @@ SHARDS = (5, 0, 3, 8, 1, 7, 20, 2)
 ORDERS = {
     "full": Order(46, 8, seed=3),
     "full, drop": Order(46, 8, seed=3, remainder="drop"),
-    "one record": Order(1, 8),
+    "one record": Order(1, 1),
+    "none, smaller than a batch": Order(5, 8, shuffle="none"),
     "batch of all": Order(46, 46, seed=1),
     "shards": Order(46, 7, seed=3, shuffle="shards", shard_sizes=SHARDS, window_shards=3),
     "shards, window of all": Order(
@@ -154,9 +155,10 @@ def test_seeds_of_records_differ():
         ({"global_batch_size": 2.0}, "got 2.0"),
         ({"shuffle": "some"}, "`shuffle` must be one of full, shards, none, got 'some'"),
         ({"remainder": "pad"}, "`remainder` must be one of keep, drop, got 'pad'"),
+        ({"global_batch_size": 11}, "is 11, but the data set has 10 records. Use a smaller batch"),
         (
-            {"remainder": "drop", "global_batch_size": 11},
-            'is 11 and the data set has 10 records, so remainder="drop" leaves nothing',
+            {"global_batch_size": 11, "shuffle": "none", "remainder": "drop"},
+            "is 11, but the data set has 10 records",
         ),
         ({"shuffle": "shards"}, "needs `shard_sizes` that add up to num_records"),
         ({"shuffle": "shards", "shard_sizes": (10,), "window_shards": 0}, "at least 1, got 0"),

@@ -115,10 +115,11 @@ class Order:
         check_batch_size(self.global_batch_size)
         _check_name("shuffle", self.shuffle, SHUFFLES)
         _check_name("remainder", self.remainder, REMAINDERS)
-        if self.remainder == "drop" and self.global_batch_size > self.num_records:
+        in_order = self.shuffle == "none" and self.remainder == "keep"
+        if self.global_batch_size > self.num_records and not in_order:
             raise ConfigError(
-                f"`global_batch_size` is {self.global_batch_size} and the data set has {self.num_records} records, "
-                'so remainder="drop" leaves nothing. Use a smaller batch, or remainder="keep".'
+                f"`global_batch_size` is {self.global_batch_size}, but the data set has {self.num_records} records. Use "
+                'a smaller batch. (To evaluate, shuffle="none" makes one smaller batch.)'
             )
         if self.shuffle != "shards":
             return
