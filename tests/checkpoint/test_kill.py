@@ -107,5 +107,5 @@ def test_the_end_of_a_process_waits_for_its_part(tmp_path):
     output = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert restore(tmp_path).position.global_step == 1, "nobody committed the last one"
-    (part,) = tmp_path.glob("snapshot-*2-*/*")
+    (part,) = tmp_path.glob("snapshot-*00002-*/*")
     assert part.name == "task-00000.bin", "the part is whole, and nothing has a temporary name"

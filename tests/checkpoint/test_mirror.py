@@ -64,7 +64,7 @@ def test_a_lost_local_directory_is_fetched(url, tmp_path):
 
 def test_a_damaged_local_file_is_fetched_again(url, tmp_path, caplog):
     saved(url, tmp_path, [1, 2])
-    for path in tmp_path.glob("snapshot-*2-*/*"):
+    for path in tmp_path.glob("snapshot-*00002-*/*"):
         path.write_bytes(path.read_bytes()[:-3])
         restored = found(url, tmp_path)
         assert restored.position == at(2) and same_as_saved(restored)
@@ -84,10 +84,10 @@ def test_the_newest_whole_one_wins_wherever_it_is(url, tmp_path):
     shutil.copytree(tmp_path / "a", tmp_path / "old")
     saved(url, tmp_path / "a", [3])
     assert found(url, tmp_path / "old").position == at(3)
-    for path in (tmp_path / "a").glob("*3-*/task*"):
+    for path in (tmp_path / "a").glob("*00003-*/task*"):
         path.write_bytes(b"")
     memory = fsspec.filesystem("memory")
-    (remote,) = (name for name in files_at(url) if "3-" in name and name.endswith(".bin"))
+    (remote,) = (name for name in files_at(url) if "00003-" in name and name.endswith(".bin"))
     memory.pipe_file(f"{url.removeprefix('memory:/')}/{remote}", b"torn")
     assert found(url, tmp_path / "a").position == at(2)
 

@@ -124,7 +124,7 @@ def test_delete_leaves_other_files(tmp_path):
 
 def test_what_a_crash_left_is_ignored_and_removed_by_the_next_save(tmp_path, caplog):
     save_steps(tmp_path, [1, 2])
-    (manifest,) = tmp_path.glob("*2-*-0002/manifest.json")
+    (manifest,) = tmp_path.glob("*00002-*-0002/manifest.json")
     started = tmp_path / "snapshot-000000000003-aaaaaa-0003"
     started.mkdir()
     (started / ".task-00000.bin.xyz.partial").write_bytes(b"half")

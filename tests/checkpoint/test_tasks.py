@@ -60,7 +60,7 @@ def test_another_number_of_tasks_gets_all_parts(tmp_path, before, now):
 
 def test_damage_that_one_task_finds_makes_all_fall_back(tmp_path, caplog):
     save_steps(tmp_path, [1, 2], num_tasks=3)
-    (path,) = tmp_path.glob("*2-*-0002/task-00002.bin")  # only task 2 reads it
+    (path,) = tmp_path.glob("*00002-*-0002/task-00002.bin")  # only task 2 reads it
     data = bytearray(path.read_bytes())
     data[5] ^= 1
     path.write_bytes(data)
@@ -186,7 +186,7 @@ def test_a_crash_between_the_parts_and_the_manifest_leaves_nothing_that_counts(t
         # And here the process ends: nobody commits.
 
     run_tasks(2, work)
-    assert len(list(tmp_path.glob("snapshot-*2-*/task-*.bin"))) == 2
+    assert len(list(tmp_path.glob("snapshot-*00002-*/task-*.bin"))) == 2
     assert restore(tmp_path).position == at(1)
     save_steps(tmp_path, [3], num_tasks=2)
     assert steps_in(tmp_path) == [1, 3] and len(list(tmp_path.glob("snapshot-*"))) == 2

@@ -22,11 +22,9 @@ def host_array(value: Any) -> np.ndarray:
 
     A tensor on the CPU is not copied: the array is a view, good until the variable changes.
     """
-    inner = getattr(value, "value", value)  # keras.Variable -> tf.Variable
-    if callable(inner):  # tf.Variable.value()
-        inner = inner()
-    if hasattr(inner, "read_value"):
-        inner = inner.read_value()
+    inner = value
+    while hasattr(inner, "value"):  # keras.Variable -> tf.Variable -> tensor
+        inner = inner.value() if callable(inner.value) else inner.value
     # `numpy()` of a tensor copies; `__array__` does not, where the tensor is in host memory. It fails for a single
     # bfloat16 (TensorFlow 2.21).
     array = np.asarray(inner.numpy() if _is_single_tensor(inner) else inner)
