@@ -183,3 +183,21 @@ def refusals(directory: str) -> list[str]:
     except DataError as error:
         messages.append(str(error))
     return messages
+
+
+def predictions(directory: str, strategy_name: str, num_virtual_devices: int | None = None) -> Any:
+    """Predictions of an untrained model for a Source, in the order of the records; and Keras's own."""
+    import tfdml
+    from tfdml.checkpoint import Position
+    from tfdml.data.order import Slice
+
+    strategy = tfdml.strategies.create(
+        strategy_name, tfdml.cluster.resolve(), num_virtual_devices=num_virtual_devices
+    )
+    source = make_source(directory, shuffle="none")
+    with strategy.scope():
+        model = make_model()
+    trainer = tfdml.Trainer(model, strategy)
+    found = trainer.predict(source), trainer.predict(source, steps=source.steps_per_epoch - 1)
+    whole = source.dataset(Position(0, 0, 0), Slice()).take(source.steps_per_epoch)
+    return (*found, np.concatenate([model(x).numpy() for x, _ in whole]))

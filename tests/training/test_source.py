@@ -11,6 +11,7 @@ from tests.training.source_runs import (
     BATCH,
     ROWS,
     from_the_middle,
+    predictions,
     refusals,
     with_keras,
     with_trainer,
@@ -62,6 +63,18 @@ def test_every_replica_counts_every_record_once(directory, variant):
         with_trainer, 2, (directory, EPOCHS, "multi_worker"), order | several
     ):
         equal(result, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "devices"), [("mirrored", 3), ("multi_worker", None)])
+def test_predictions_come_in_the_order_of_the_records(directory, strategy, devices):
+    workers = 2 if devices is None else 1
+    for found, fewer, expected in run_workers(
+        predictions, workers, (directory, strategy, devices), timeout_seconds=200
+    ):
+        assert len(found) == ROWS and len(fewer) == ROWS - ROWS % BATCH
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        np.testing.assert_allclose(fewer, expected[: len(fewer)], rtol=1e-12)
 
 
 def batches_of(log: Path) -> set[tuple[int, ...]]:

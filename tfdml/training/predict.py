@@ -8,18 +8,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdml.data.source import Source
 from tfdml.errors import ConfigError, DataError
 from tfdml.training import prepare
 from tfdml.training.stream import BEGINNING, make_stream
 
 
 def predict(
-    model: keras.Model, strategy: tf.distribute.Strategy, data: tf.data.Dataset, steps: int | None
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    data: tf.data.Dataset | Source,
+    steps: int | None,
 ) -> Any:
     """Run `model.predict_step` over `data`; see `Trainer.predict`."""
-    if not isinstance(data, tf.data.Dataset):
+    if not isinstance(data, tf.data.Dataset | Source):
         raise ConfigError(
-            f"predict takes a tf.data.Dataset of global batches, got {type(data).__name__}. "
+            f"predict takes a tf.data.Dataset of global batches or a Source, got {type(data).__name__}. "
             "For arrays: tf.data.Dataset.from_tensor_slices(x).batch(global_batch_size)."
         )
     stream = make_stream(data, strategy)

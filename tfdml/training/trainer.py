@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfdml import strategies
 from tfdml.checkpoint import Position
+from tfdml.data.source import Source
 from tfdml.errors import ConfigError, DataError
 from tfdml.training import keras_batchnorm, keras_losses, keras_random, prepare
 from tfdml.training.agreement import Agreement
@@ -288,7 +289,7 @@ class Trainer:
         return stream, loop
 
     @strategies.names_lost_peers
-    def predict(self, data: tf.data.Dataset, *, steps: int | None = None) -> Any:
+    def predict(self, data: tf.data.Dataset | Source, *, steps: int | None = None) -> Any:
         """Return the model's outputs for all of `data`, in its order, as NumPy arrays on every task.
 
         Args:
