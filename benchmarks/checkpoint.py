@@ -9,6 +9,7 @@ import os
 import shutil
 import statistics
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -109,14 +110,29 @@ def measure(folder: Path, megabytes: int, rounds: int) -> tuple[dict[str, list[f
     # A virtual machine gets pages that nobody used lately from its host one by one.
     warm = [timed(lambda: steps.run(1)) for _ in range(5)]
     several = max(4, round(2.5 * max(1.0, size / 5e8) / statistics.median(warm)))
+    sides: dict[str, Callable[[], Any]] = {
+        "copy": lambda: copy_to_disk(folder / "source", copy),
+        "save": save,
+        "restore": restore,
+        "read": lambda: (folder / "source").read_bytes(),
+        "TensorFlow": lambda: checkpoint.write(folder / "tf" / "blocking"),
+        "TensorFlow pause": lambda: checkpoint.write(folder / "tf" / "later", later),
+    }
+
+    def settle() -> None:
+        """Nothing is being written or removed any more."""
+        checkpoint.sync()
+        while any(thread.name == "tfdml-snapshot" for thread in threading.enumerate()):
+            time.sleep(0.001)
+        copy.unlink(missing_ok=True)
+        os.sync()
+
     for turn in range(rounds + 1):
-        found = {
-            "copy": timed(lambda: copy_to_disk(folder / "source", copy)),
-            "save": timed(save),
-            "restore": timed(restore),
-        }
-        copy.unlink()
-        found["read"] = timed(lambda: (folder / "source").read_bytes())
+        found = {}
+        for name in list(sides)[:: -1 if turn % 2 else 1]:
+            settle()
+            found[name] = timed(sides[name])
+        settle()
         found["steps"] = timed(lambda: steps.run(several))
         begin = time.perf_counter()
         snapshots.begin(position(), contents)
@@ -125,9 +141,6 @@ def measure(folder: Path, megabytes: int, rounds: int) -> tuple[dict[str, list[f
         found["steps and save"] = time.perf_counter() - begin
         outcome = snapshots.wait()
         assert outcome is not None and outcome.saved
-        found["TensorFlow"] = timed(lambda: checkpoint.write(folder / "tf" / "blocking"))
-        found["TensorFlow pause"] = timed(lambda: checkpoint.write(folder / "tf" / "l", later))
-        checkpoint.sync()
         if turn:  # the first is for warming up
             for name, value in found.items():
                 seconds[name].append(value)
