@@ -7,6 +7,7 @@ Helpers that several test files share are imported as `from tests.<directory>.<m
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -21,6 +22,12 @@ import psutil
 import pytest
 
 from tests.processes import leftover_processes
+
+
+def pytest_configure() -> None:
+    """Take the signals that tests send: a shell's background job ignores SIGINT, nohup SIGHUP, and it is inherited."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -12,6 +12,7 @@ from tfdml.version import __version__
 
 _SUBMODULES = (
     "callbacks",
+    "checkpoint",
     "cluster",
     "config",
     "data",
@@ -19,6 +20,7 @@ _SUBMODULES = (
     "errors",
     "launch",
     "optimizers",
+    "storage",
     "strategies",
     "testing",
     "training",

@@ -75,10 +75,11 @@ def test_help(tool):
 
 def test_output_that_nobody_reads_on_is_no_error(tmp_path):
     (tmp_path / "tool.py").write_text(SCRIPT)
-    command = f"{sys.executable} {tmp_path}/tool.py --some_size=100000 | head -1"
+    tool = f"'{sys.executable}' '{tmp_path}/tool.py'"
+    command = f"{tool} --some_size=100000 | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
-    command = f"{sys.executable} {tmp_path}/tool.py --help | true"
+    command = f"{tool} --help | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
 
