@@ -25,7 +25,7 @@ from tests.processes import leftover_processes
 
 
 def pytest_configure() -> None:
-    """Take the signals that tests send: a shell's background job ignores SIGINT, nohup SIGHUP, and it is inherited."""
+    """Take the signals that tests send: a background job of a shell ignores SIGINT, nohup SIGHUP."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

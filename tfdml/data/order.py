@@ -118,8 +118,8 @@ class Order:
         in_order = self.shuffle == "none" and self.remainder == "keep"
         if self.global_batch_size > self.num_records and not in_order:
             raise ConfigError(
-                f"`global_batch_size` is {self.global_batch_size}, but the data set has {self.num_records} records. Use "
-                'a smaller batch. (To evaluate, shuffle="none" makes one smaller batch.)'
+                f"`global_batch_size` is {self.global_batch_size}, but the data set has {self.num_records} records. "
+                'Use a smaller batch. (To evaluate, shuffle="none" makes one smaller batch.)'
             )
         if self.shuffle != "shards":
             return
