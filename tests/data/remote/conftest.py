@@ -1,4 +1,4 @@
-"""One S3 server for all tests of this directory, and its address in the environment of each that asks."""
+"""An S3 server for the tests of a file, and its address in the environment of each that asks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.data.remote.servers import S3Server, s3_server
 from tfdml.storage import remote_storage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _s3_server(tmp_path_factory):
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
