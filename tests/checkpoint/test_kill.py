@@ -72,7 +72,8 @@ def kill_again_and_again(directory, num_tasks, moments, seed):
         processes = [start(directory, task, num_tasks, 10**6, meeting) for task in range(num_tasks)]
         said = kill_after(processes, chosen.randrange(num_tasks), chosen.uniform(0, 0.3))
         check_after_kill(directory, said)
-    before = restore(directory).position.global_step if steps_in(directory) else 0
+    assert steps_in(directory), "nothing was saved before the kills, so they tested nothing"
+    before = restore(directory).position.global_step
     save_steps(directory, [before + 1])
     assert not list(directory.rglob("*.partial"))
     assert len(list(directory.glob("snapshot-*"))) <= 2, "what the killed ones left is gone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,39 @@ def test_bad_rows_can_be_left_out_or_kept_apart(tmp_path):
     listed = json.loads((tmp_path / "out" / "errors.jsonl").read_text())
     assert listed["location"].endswith("row 52")
     assert (tmp_path / "out" / listed["content"]).read_bytes().strip() == b"1,2,3"
+
+
+def test_a_temporary_directory_that_cannot_be_is_one_sentence(table, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    words = [
+        f"--input={table}",
+        f"--output_dir={tmp_path / 'out'}",
+        f"--temp_dir={tmp_path / 'file'}",
+    ]
+    assert run_bundled("convert", ["--format=csv", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert "file/conversion-" in error and "Choose another directory" in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('{"format_version": 9}', "format version 9, this tfdml"), ("{", "damaged")],
+)
+@pytest.mark.parametrize("tool", ["convert", "reshard"])
+def test_a_manifest_that_cannot_be_read_is_not_passed_over(
+    converted, tmp_path, tool, text, message
+):
+    shards = tmp_path / "shards"
+    shutil.copytree(converted[0], shards)
+    (shards / "manifest.json").write_text(text)
+    words = [f"--input={shards}", f"--output_dir={tmp_path / 'out'}"]
+    result = run(tool, *(["--format=tfrecord"] if tool == "convert" else []), *words)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_teaches(capsys):

@@ -15,6 +15,7 @@ the machine they are made again. Shards are flushed before they get their names.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -145,7 +146,8 @@ def open_state(request: Conversion) -> Iterator[State]:
     if not (directory / _SETTINGS).exists():
         refuse_other_data(request.output_dir)
     existed = is_remote(request.output_dir) or Path(request.output_dir).exists()
-    _try_to_write(directory)
+    for place in (spills, directory):  # the output last, so that nothing is left in it
+        _try_to_write(place)
     with _locked(directory, request.output_dir) as lock:
         state = State(directory, spills, lock)
         state.clear_temporary()
@@ -227,8 +229,8 @@ def _try_to_write(directory: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise DataError(
-            f"{directory} cannot be written ({(error.strerror or str(error)).lower()}). Free some space, or choose "
-            "another directory."
+            f"{directory} cannot be written ({(error.strerror or str(error)).lower()}). "
+            f"{'Free some space' if error.errno == errno.ENOSPC else 'Choose another directory'}, and run it again."
         ) from None
 
 

@@ -25,7 +25,15 @@ Histogram = Mapping[str, Mapping[int, int]]
 
 
 class DamagedManifest(DataError):
-    """A manifest that is not what a tfdml wrote; one of another version is a plain DataError."""
+    """A manifest that is not what a tfdml wrote."""
+
+
+class OldManifest(DataError):
+    """A manifest of a version that is no longer read."""
+
+
+class NewerManifest(DataError):
+    """A manifest of a version that this tfdml does not know yet."""
 
 
 @dataclass(frozen=True)
@@ -149,19 +157,14 @@ class DatasetManifest:
             values = json.loads(data.decode())
             version = values["format_version"]
             if version != FORMAT_VERSION:
-                remedy = (
-                    "Use the tfdml that wrote it, or a newer one"
-                    if version > FORMAT_VERSION
-                    else "Convert again"
-                )
-                raise DataError(
-                    f"{name}: format version {version}, this tfdml {__version__} reads "
-                    f"{FORMAT_VERSION}. {remedy}."
-                )
+                what = f"{name}: format version {version}, this tfdml {__version__} reads {FORMAT_VERSION}."
+                if version > FORMAT_VERSION:
+                    raise NewerManifest(f"{what} Use the tfdml that wrote it, or a newer one.")
+                raise OldManifest(f"{what} Convert again.")
             return cls._from_values(values)
+        except (NewerManifest, OldManifest):
+            raise
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, DataError) and str(error).startswith(f"{name}: format version"):
-                raise
             raise DamagedManifest(f"{name}: damaged ({error!r}). Convert again.") from None
 
     @classmethod

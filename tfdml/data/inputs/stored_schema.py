@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfdml.data.format.dataset_manifest import FILE_NAME as MANIFEST
-from tfdml.data.format.dataset_manifest import DatasetManifest
+from tfdml.data.format.dataset_manifest import DatasetManifest, OldManifest
 from tfdml.data.format.example import decode
 from tfdml.data.format.features import Schema
 from tfdml.data.format.record_file import RecordError, read_records
@@ -51,8 +51,8 @@ def stored_schema(files: Sequence[InputFile], options: InputOptions) -> StoredSc
         if (directory / MANIFEST).exists():
             try:
                 return StoredSchema(dict(DatasetManifest.read(directory).schema), True)
-            except DataError:
-                pass  # of an old version, or damaged: the records speak for themselves
+            except OldManifest:
+                pass  # the records speak for themselves
         if (directory / FEATURES_FILE).exists():
             return _of_tfds(directory, options)
     return _inferred(files, options)
