@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 USAGE_STATUS = 2
+# A task ends with it that was asked to stop and has saved: whoever started it starts it again, and it goes on.
+PREEMPTED_STATUS = 42
 
 
 class TfdmlError(Exception):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tfdml.deploy.job import PREEMPTED_STATUS, Job
+from tfdml.deploy.job import Job
 from tfdml.deploy.quoting import indented, yaml_items, yaml_mapping, yaml_string
-from tfdml.errors import ConfigError
+from tfdml.errors import PREEMPTED_STATUS, ConfigError
 
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

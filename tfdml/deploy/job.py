@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tfdml.errors import ConfigError
 
-PREEMPTED_STATUS = 42  # A task's exit status: preempted, has saved, run me again.
 MAX_PORT = 65535
 # 63 in a DNS label, less what platforms append: "-evaluator-0-0" and a suffix of "-abcde", or the
 # hash of a StatefulSet's revision.

@@ -6,9 +6,10 @@ Kubernetes' Job tells a failure from a preemption by the exit status, and JobSet
 
 from __future__ import annotations
 
-from tfdml.deploy.job import PREEMPTED_STATUS, Job
+from tfdml.deploy.job import Job
 from tfdml.deploy.pods import cluster_variables, network_policy, pod_spec
 from tfdml.deploy.quoting import indented, yaml_mapping
+from tfdml.errors import PREEMPTED_STATUS
 
 
 def generate(job: Job) -> str:

@@ -7,9 +7,10 @@ with status 1, which must start again as well. backoffLimit adds up the restarts
 
 from __future__ import annotations
 
-from tfdml.deploy.job import PREEMPTED_STATUS, Job
+from tfdml.deploy.job import Job
 from tfdml.deploy.pods import network_policy, pod_spec
 from tfdml.deploy.quoting import indented
+from tfdml.errors import PREEMPTED_STATUS
 
 _REPLICA_TYPES = {"chief": "Chief", "worker": "Worker", "ps": "PS", "evaluator": "Evaluator"}
 

@@ -21,8 +21,8 @@ import shlex
 
 from tfdml.cluster.resolver import PORT_VARIABLE
 from tfdml.cluster.roles import CHIEF_VARIABLE, EVALUATOR_VARIABLE, PS_VARIABLE
-from tfdml.deploy.job import PREEMPTED_STATUS, Job
-from tfdml.errors import ConfigError
+from tfdml.deploy.job import Job
+from tfdml.errors import PREEMPTED_STATUS, ConfigError
 
 _MAX_SIGNAL_SECONDS = 65535  # --signal takes no more.
 # A task whose peer failed finds out from TensorFlow within some ten seconds. The last one to end may

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import shlex
 
-from tfdml.deploy.job import PREEMPTED_STATUS, Job
-from tfdml.errors import ConfigError
+from tfdml.deploy.job import Job
+from tfdml.errors import PREEMPTED_STATUS, ConfigError
 
 
 def generate(job: Job) -> str:

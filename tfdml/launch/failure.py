@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from tfdml.cluster import lost_peers
 from tfdml.cluster.spec import ClusterSpec
+from tfdml.errors import PREEMPTED_STATUS
 
-# A task ends with it that was asked to stop and has saved: whoever started it starts it again.
-PREEMPTED_STATUS = 42
 SSH_STATUS = 255  # Of ssh itself.
 # What TensorFlow prints in a task whose peer is gone: the end of a connection, of a heartbeat, or
 # of a collective that another task has broken off.

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from tfdml.launch.failure import PREEMPTED_STATUS, Failure, root_cause
+from tfdml.errors import PREEMPTED_STATUS
+from tfdml.launch.failure import Failure, root_cause
 from tfdml.launch.guard import Guard
 from tfdml.launch.output import Console, TaskOutput
 from tfdml.launch.plan import Remote, Task, common_environment
