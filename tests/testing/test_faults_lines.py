@@ -9,7 +9,7 @@ import pytest
 
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ConfigError
-from tfdml.testing.faults import Faults, from_environment, parse
+from tfdml.testing.faults import Faults, from_environment, parse, with_environment
 from tfdml.testing.faults.fault import ENDLESS, Fault
 
 TWO = ClusterSpec({"worker": ("a:1", "b:1")})
@@ -120,10 +120,22 @@ def test_whose_fault_it_is():
 
 def test_a_task_that_is_not_there_is_refused_on_every_task():
     for cluster in TWO.tasks():
+        one("kill:chief,step=1").check_task(cluster)
+        one("kill:worker=1,step=1").check_task(cluster)
         with pytest.raises(ConfigError, match="Name one of: chief, worker=0, worker=1"):
-            one("kill:worker=2,step=1").concerns(cluster)
+            one("kill:worker=2,step=1").check_task(cluster)
+    one("kill:worker=0,step=1").check_task(ClusterSpec.local())
     with pytest.raises(ConfigError, match="Name one of: chief, worker=0"):
-        one("kill:worker=1,step=1").concerns(ClusterSpec.local())
+        one("kill:worker=1,step=1").check_task(ClusterSpec.local())
+
+
+def test_a_restart_with_fewer_workers_is_no_mistake(monkeypatch):
+    text = "kill:worker=2,step=1"
+    monkeypatch.setenv("TFDML_RESTART", "1")
+    assert not Faults(text).concerns_this_task
+    monkeypatch.delenv("TFDML_RESTART")
+    with pytest.raises(ConfigError, match="which the job does not have"):
+        Faults(text)
 
 
 def test_the_environment_says_which(monkeypatch):
@@ -133,6 +145,11 @@ def test_the_environment_says_which(monkeypatch):
     monkeypatch.setenv("TFDML_RESTART", "2")
     (callback,) = from_environment()
     assert from_environment() == [callback], "a second fit waits for the same"
+    given = [object()]
+    assert with_environment(given) == [*given, callback]
+    assert with_environment([callback]) == [callback], "given already"
+    monkeypatch.delenv("TFDML_FAULTS")
+    assert with_environment(given) == given and with_environment(None) == []
     with pytest.raises(ConfigError, match="must have a fault in it"):
         Faults("")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfdml.testing.faults.disk import full_disk, small_disk
@@ -40,6 +41,7 @@ __all__ = [
     "parse",
     "small_disk",
     "truncate",
+    "with_environment",
 ]
 
 
@@ -54,6 +56,12 @@ def from_environment() -> list[Faults]:
     """
     text = os.environ.get(VARIABLE, "").strip()
     return _waiting(text) if text else []
+
+
+def with_environment(callbacks: Sequence[Any] | None) -> list[Any]:
+    """`callbacks`, and those of `from_environment` that are not among them: what a Trainer trains with."""
+    given = list(callbacks or [])
+    return [*given, *(faults for faults in from_environment() if faults not in given)]
 
 
 @functools.cache

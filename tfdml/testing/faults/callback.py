@@ -38,6 +38,9 @@ class Faults(keras.callbacks.Callback):
             )
         own = cluster.resolve()
         start = _this_start()
+        if start == 0:  # later ones may go on with fewer workers
+            for fault in faults:
+                fault.check_task(own)
         mine = [fault for fault in faults if fault.concerns(own)]
         self._pending = [Pending(f) for f in mine if f.start is None or f.start == start]
         self._of_steps = [p for p in self._pending if p.fault.trigger == "step"]

@@ -69,17 +69,22 @@ class Fault:
     def is_about_files(self) -> bool:
         return self.trigger in _FILES
 
-    def concerns(self, cluster: ClusterSpec) -> bool:
-        """Whether it is the fault of the task whose cluster this is. Raises ConfigError: no such task."""
-        if self.task_type == "chief":
-            return cluster.is_chief
-        tasks = cluster.jobs.get(self.task_type, ("",) if cluster.is_local else ())
-        if self.task_index >= len(tasks):
-            known = ", ".join(["chief", *(t.task_name.replace(" ", "=") for t in cluster.tasks())])
+    def check_task(self, cluster: ClusterSpec) -> None:
+        """Raise ConfigError where the job has no such task."""
+        names = {"chief", *(task.task_name for task in cluster.tasks())}
+        if cluster.is_local:
+            names.add(cluster.task_name)
+        if self.task_type != "chief" and f"{self.task_type} {self.task_index}" not in names:
+            known = ", ".join(sorted(name.replace(" ", "=") for name in names))
             raise ConfigError(
                 f"the fault '{self.text}' is one of {self.task_type} {self.task_index}, which the job does not have. "
-                f"Name one of: {known if not cluster.is_local else 'chief, worker=0'}."
+                f"Name one of: {known}."
             )
+
+    def concerns(self, cluster: ClusterSpec) -> bool:
+        """Whether it is the fault of the task whose cluster this is."""
+        if self.task_type == "chief":
+            return cluster.is_chief
         return (cluster.task_type, cluster.task_index) == (self.task_type, self.task_index)
 
 
