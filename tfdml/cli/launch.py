@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdml.cli.launch_flags import parser
+from tfdml.cli.launch_flags import check_restart_flags, parser
 from tfdml.cluster import locate
 from tfdml.cluster.hosts import Host, parse_file, parse_list
 from tfdml.cluster.own_host import find_own, own_name
@@ -16,10 +16,15 @@ from tfdml.errors import ClusterError, ConfigError
 from tfdml.launch import place, plan, run, ssh
 from tfdml.launch.control import Control
 from tfdml.launch.report import say
+from tfdml.launch.settings import Settings
 
 GRACE_SECONDS = 5.0
 # A platform kills what outlives its own limit, and knows better than this launcher what that is.
 GRACE_IN_PLACE_SECONDS = 3600.0
+BACKOFF_SECONDS = 1.0
+# TensorFlow takes up to 10 s to notice that a task of another host is gone: one that came back before
+# would meet the tasks of the start that failed.
+BACKOFF_BETWEEN_LAUNCHERS_SECONDS = 10.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,20 +45,21 @@ def main(argv: Sequence[str]) -> int:
 def _on_this_host(flags: argparse.Namespace, found: Place) -> int:
     workers = 1 if flags.workers is None else flags.workers
 
-    def tasks() -> list[plan.Task]:
+    def tasks(left_out: Sequence[int] = ()) -> list[plan.Task]:
         return plan.plan_tasks(
-            plan.on_this_host(workers),
+            plan.on_this_host(workers, num_left_out=len(left_out)),
             flags.script,
             flags.arguments,
             gpus_per_worker=flags.gpus_per_worker,
             platform_gpus=found.gpus,
+            left_out=left_out,
         )
 
     if flags.dry_run:
         return _show(tasks())
     if found.platform != "local":
         say(place.found(found))
-    return run.run_on_this_host(tasks, _settings(flags, GRACE_SECONDS))
+    return run.run_on_this_host(tasks, _settings(flags))
 
 
 def _in_place(flags: argparse.Namespace, found: Place) -> int:
@@ -66,7 +72,8 @@ def _in_place(flags: argparse.Namespace, found: Place) -> int:
     say(place.found(found))
     if flags.dry_run:
         return _show([task])
-    return run.run_in_place(found, task, _settings(flags, GRACE_IN_PLACE_SECONDS))
+    settings = _settings(flags, GRACE_IN_PLACE_SECONDS, BACKOFF_BETWEEN_LAUNCHERS_SECONDS)
+    return run.run_in_place(found, task, settings)
 
 
 def _on_many_hosts(flags: argparse.Namespace, hosts: Sequence[Host]) -> int:
@@ -87,7 +94,11 @@ def _on_many_hosts(flags: argparse.Namespace, hosts: Sequence[Host]) -> int:
     )
     if flags.dry_run:
         return _show([*tasks, *remotes])
-    return run.run_on_many_hosts(tasks, _settings(flags, GRACE_SECONDS), remotes, control)
+    backoff_seconds = (
+        BACKOFF_BETWEEN_LAUNCHERS_SECONDS if len(hosts) > 1 and not flags.ssh else BACKOFF_SECONDS
+    )
+    settings = _settings(flags, backoff_seconds=backoff_seconds)
+    return run.run_on_many_hosts(tasks, settings, remotes, control)
 
 
 def _show(tasks: Sequence[plan.Task | plan.Remote]) -> int:
@@ -95,18 +106,28 @@ def _show(tasks: Sequence[plan.Task | plan.Remote]) -> int:
     return 0
 
 
-def _settings(flags: argparse.Namespace, grace_period_seconds: float) -> run.Settings:
-    given = flags.grace_period_seconds
-    return run.Settings(
+def _settings(
+    flags: argparse.Namespace,
+    grace_period_seconds: float = GRACE_SECONDS,
+    backoff_seconds: float = BACKOFF_SECONDS,
+) -> Settings:
+    """Those of the flags; the arguments are for where nothing is given."""
+    grace, backoff = flags.grace_period_seconds, flags.restart_backoff_seconds
+    return Settings(
         start_method=flags.start_method,
         log_dir=_log_dir(flags.log_dir, flags.arguments),
-        grace_period_seconds=grace_period_seconds if given is None else given,
+        grace_period_seconds=grace_period_seconds if grace is None else grace,
         start_timeout_seconds=flags.start_timeout_seconds,
+        max_restarts=flags.max_restarts,
+        restart_backoff_seconds=backoff_seconds if backoff is None else backoff,
+        hang_timeout_seconds=flags.hang_timeout_seconds,
+        min_workers=flags.min_workers,
+        give_up_after=flags.give_up_after,
     )
 
 
 def _handed_on(flags: argparse.Namespace) -> list[str]:
-    """The flags that the launchers of other hosts are given as well."""
+    """The flags that the launchers of other hosts are given as well. Restarts are for this one to make."""
     names = (
         "base_port",
         "gpus_per_worker",
@@ -114,6 +135,7 @@ def _handed_on(flags: argparse.Namespace) -> list[str]:
         "log_dir",
         "grace_period_seconds",
         "start_timeout_seconds",
+        "hang_timeout_seconds",
     )
     given = ((name, getattr(flags, name)) for name in names)
     return [f"--{name}={value}" for name, value in given if value is not None]
@@ -130,6 +152,7 @@ def _check(flags: argparse.Namespace) -> None:
         raise ConfigError(
             f"--grace_period_seconds must not be negative, got {flags.grace_period_seconds:g}."
         )
+    check_restart_flags(flags)
     if flags.gpus_per_worker is not None and flags.gpus_per_worker < 0:
         raise ConfigError(f"--gpus_per_worker must be 0 or more, got {flags.gpus_per_worker}.")
     if flags.ssh_env and not flags.ssh:

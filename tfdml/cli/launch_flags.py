@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
+from tfdml.errors import ConfigError
 from tfdml.launch import run
 
 _DESCRIPTION = """\
@@ -25,6 +27,10 @@ examples:
   The same, started from here on both through ssh, with the hosts in a file (`host-a slots=4`):
     tfdml launch --ssh --hostfile=hosts.txt train.py --model_dir=/shared/a
 
+  The same on one host, started again up to three times when a task fails, is preempted or hangs
+  (with tfdml.callbacks.BackupAndRestore no step is lost):
+    tfdml launch --workers=4 --max_restarts=3 --hang_timeout_seconds=600 train.py --model_dir=runs/a
+
   Where Slurm, Kubernetes, Kubeflow, MPI or a managed cloud starts every task, or TF_CONFIG is set:
     srun tfdml launch train.py --model_dir=/shared/a
 
@@ -39,7 +45,13 @@ without flags, a single process.
 
 When a task fails, the others are ended, the failed task's last lines are shown, and its exit
 status is the launcher's (128 + n for signal n). Ctrl-C ends all tasks; pressed again, at once.
-SIGTERM is handed on once, and exit status 42 of a task (saved, run me again) is the launcher's."""
+SIGTERM is handed on once, and exit status 42 of a task (saved, run me again) is the launcher's.
+
+With --max_restarts=N all tasks start again, up to N times in a row: the count begins anew when the
+job has trained a step beyond the furthest of its earlier starts. Exit status 2 (a mistake in flags or
+configuration) starts nothing again, nor does anything after a signal to the launcher. Tasks that ended
+with status 42 start at once, others after a pause that doubles from restart to restart. TFDML_RESTART
+tells a task how many starts came before its own. docs/restarts.md has the rest."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -133,6 +145,49 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="how long to wait for the tasks of other hosts to answer (600)",
     )
+    _flag(
+        how,
+        "--max_restarts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="start all tasks again when one fails, N times at most without progress in between: a step "
+        "beyond the furthest of all earlier starts (0)",
+    )
+    _flag(
+        how,
+        "--restart_backoff_seconds",
+        type=float,
+        metavar="S",
+        help="the pause before the first restart without progress; it doubles up to 60 s (1; 10 where "
+        "launchers of other hosts restart their own share, whose tasks take as long to notice)",
+    )
+    _flag(
+        how,
+        "--hang_timeout_seconds",
+        type=float,
+        default=1800.0,
+        metavar="S",
+        help="when no task has got on for S seconds: print the stacks of all threads, name the stuck task, "
+        "and fail; 0: never. The Trainer tells of every step, loops of one's own call "
+        "tfdml.heartbeat.beat(step); a job that never did is not watched (1800)",
+    )
+    _flag(
+        how,
+        "--min_workers",
+        type=int,
+        metavar="K",
+        help="with --workers and --max_restarts: go on without a worker that keeps failing, with K workers "
+        "at least; the next restart is with all again (no fewer than --workers)",
+    )
+    _flag(
+        how,
+        "--give_up_after",
+        type=int,
+        default=3,
+        metavar="F",
+        help="with --min_workers: how often a worker fails without progress before it is left out (3)",
+    )
     _flag(how, "--dry_run", action="store_true", help="print each task's TF_CONFIG and command")
     made.add_argument("script", metavar="SCRIPT", help="a Python script")
     rest = made.add_argument(
@@ -140,6 +195,36 @@ def parser() -> argparse.ArgumentParser:
     )
     rest.required = False  # So that only SCRIPT is said to be missing.
     return made
+
+
+def check_restart_flags(flags: argparse.Namespace) -> None:
+    """Raise `ConfigError` for flags about failures that cannot be meant."""
+    for name in ("restart_backoff_seconds", "hang_timeout_seconds"):
+        value = getattr(flags, name)
+        if value is not None and not 0 <= value < math.inf:
+            never = " Use 0 for never." if name == "hang_timeout_seconds" else ""
+            raise ConfigError(f"--{name} must be 0 or more seconds, got {value:g}.{never}")
+    if flags.max_restarts < 0:
+        raise ConfigError(f"--max_restarts must be 0 or more, got {flags.max_restarts}.")
+    if flags.give_up_after < 1:
+        raise ConfigError(f"--give_up_after must be 1 or more failures, got {flags.give_up_after}.")
+    fewest = flags.min_workers
+    if fewest is None:
+        return
+    workers = flags.workers
+    if workers is None:
+        raise ConfigError(
+            f"--min_workers={fewest} leaves out workers that the launcher has made itself: give --workers, too."
+        )
+    if not 1 <= fewest <= workers:
+        raise ConfigError(
+            f"--min_workers must be from 1 to {workers}, the number of --workers, got {fewest}."
+        )
+    if flags.max_restarts < flags.give_up_after:
+        raise ConfigError(
+            f"--min_workers={fewest} leaves a worker out after {flags.give_up_after} failures (--give_up_after), but "
+            f"--max_restarts={flags.max_restarts} ends the job before: allow at least that many restarts."
+        )
 
 
 def _flag(group: Any, name: str, *, help: str, **options: Any) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from tfdml.cluster import lost_peers
 from tfdml.cluster.spec import ClusterSpec
-from tfdml.errors import PREEMPTED_STATUS
+from tfdml.errors import PREEMPTED_STATUS, USAGE_STATUS
 
 SSH_STATUS = 255  # Of ssh itself.
+HUNG_STATUS = 124  # As of the command `timeout`.
 # What TensorFlow prints in a task whose peer is gone: the end of a connection, of a heartbeat, or
 # of a collective that another task has broken off.
 _PEER_LOST = re.compile(
@@ -35,6 +36,7 @@ class Failure:
 
     `cluster` is the task's, as it sees it; None where `task_name` is a host with a launcher of its own.
     `is_new` says whether the last lines have not been shown yet, `greeted` whether such a launcher ran.
+    `told` is what this launcher has found out itself, of a task that it ended: then it is the summary.
     """
 
     task_name: str
@@ -45,6 +47,17 @@ class Failure:
     is_host: bool = False
     is_new: bool = True
     greeted: bool = False
+    told: str = ""
+
+    @property
+    def is_preempted(self) -> bool:
+        """Whether the task was asked to stop, by somebody else, and has saved."""
+        return self.returncode == PREEMPTED_STATUS
+
+    @property
+    def is_usage(self) -> bool:
+        """Whether it is a mistake that another start would only repeat."""
+        return self.returncode == USAGE_STATUS
 
     @property
     def status(self) -> int:
@@ -58,7 +71,7 @@ class Failure:
     @property
     def lost_peers(self) -> str | None:
         """Which other tasks this one found gone, as a sentence, where that is why it ended."""
-        if self.is_host or self.returncode < 0:
+        if self.told or self.is_host or self.returncode < 0:
             return None
         said = [found[1] for line in self.last_lines if (found := _SENTENCE.match(line))]
         if said or self.cluster is None:
@@ -68,6 +81,8 @@ class Failure:
     @property
     def looks_like_lost_peer(self) -> bool:
         """Whether the task may only have failed because another one had gone."""
+        if self.told or self.is_preempted:
+            return False
         return self.lost_peers is not None or any(
             _PEER_LOST.search(line) or _LOST.search(line) for line in self.last_lines
         )
@@ -75,22 +90,30 @@ class Failure:
     @property
     def needs_no_lines(self) -> bool:
         """Whether the summary says all there is to say, or the rest is on the console already."""
-        known = (
-            self._is_of_ssh or self.returncode == PREEMPTED_STATUS or self.lost_peers is not None
-        )
-        return known or (self.is_host and not self.is_new)
+        known = self._is_of_ssh or self.is_preempted or self.lost_peers is not None
+        return bool(self.told) or known or (self.is_host and not self.is_new)
 
     def summary(self) -> str:
-        """What happened, in one line."""
+        """What happened and what to do about it, in one line."""
+        if self.is_preempted:
+            return f"{self.cause()}; start the job again and it goes on"
+        if self.lost_peers and not self.told:
+            return f"{self.task_name} {self.lost_peers}"
+        return self.cause()
+
+    def cause(self) -> str:
+        """What happened, for a line that says what comes next."""
+        if self.told:
+            return self.told
         if self._is_of_ssh:
             return self._ssh_summary()
-        if self.returncode == PREEMPTED_STATUS:
+        if self.is_preempted:
             return (
                 f"{self.task_name} ended with exit status {self.returncode}: it was told to stop and has "
-                "saved; start the job again and it goes on"
+                "saved"
             )
         if self.lost_peers:
-            return f"{self.task_name} {self.lost_peers}"
+            return f"{self.task_name} {self.lost_peers.partition('. ')[0]}"
         if self.returncode >= 0:
             return f"{self.task_name} failed with exit status {self.returncode}"
         name = signal.Signals(-self.returncode).name
@@ -121,6 +144,12 @@ def status_of(returncode: int) -> int:
 
 
 def root_cause(failures: Sequence[Failure]) -> Failure:
-    """The failure that the others follow from: the earliest that no lost peer explains."""
-    in_order = sorted(failures, key=lambda failure: failure.ended_at)
-    return next((f for f in in_order if not f.looks_like_lost_peer), in_order[0])
+    """The failure that the others follow from: the earliest that no lost peer explains.
+
+    A task that could not save explains more than those beside it that could.
+    """
+
+    def rank(failure: Failure) -> tuple[bool, bool, float]:
+        return failure.looks_like_lost_peer, failure.is_preempted, failure.ended_at
+
+    return min(failures, key=rank)

@@ -12,14 +12,21 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from tfdml.errors import PREEMPTED_STATUS
-from tfdml.launch.failure import Failure, root_cause
+from tfdml.heartbeat import STACKS_SIGNAL
+from tfdml.launch.diagnosis import Standing, diagnose, stopped_sentence
+from tfdml.launch.failure import HUNG_STATUS, Failure, root_cause
 from tfdml.launch.guard import Guard
+from tfdml.launch.heartbeats import Heartbeats, is_stopped
 from tfdml.launch.output import Console, TaskOutput
 from tfdml.launch.plan import Remote, Task, common_environment
 from tfdml.launch.start import Process, Starter
 
 # A task that lost its peer can end before the peer itself has: an exception takes Python a while.
 ROOT_CAUSE_SECONDS = 3.0
+# Where one task has saved and ended, the others are about to: what they still write must not be torn.
+PREEMPTION_SECONDS = 60.0
+# What tasks that hang are given to print their stacks.
+STACKS_SECONDS = 2.0
 # What a task printed arrives when it does; later only if something outside its group holds the
 # pipe.
 DRAIN_SECONDS = 2.0
@@ -37,13 +44,15 @@ _CANNOT_START = (
 class Outcome:
     """How a job ended: `failure` is the root cause, `stopped_by` the signal to stop it.
 
-    `returncodes` are those of the tasks that ended after that signal.
+    `returncodes` are those of the tasks that ended after that signal. `was_told_to_stop` also where
+    somebody did while the tasks of a failed job were being ended.
     """
 
     failure: Failure | None = None
     stopped_by: int | None = None
     reason: str = ""
     returncodes: Sequence[int] = field(default_factory=tuple)
+    was_told_to_stop: bool = False
 
     @property
     def status(self) -> int:
@@ -68,7 +77,7 @@ class _Stop:
 
 
 class Job:
-    """Starts tasks, waits for them, and ends them all when one fails or somebody asks for it.
+    """Starts tasks, waits for them, and ends them all when one fails, none gets on or somebody asks for it.
 
     `start` and `wait` are for one thread; `stop` is for any, and for signal handlers.
     """
@@ -79,16 +88,20 @@ class Job:
         starter: Starter,
         guard: Guard,
         console: Console,
+        heartbeats: Heartbeats,
         *,
         log_dir: Path | None = None,
+        log_note: str = "",
         grace_period_seconds: float,
     ) -> None:
         self._tasks = tasks
         self._starter = starter
         self._guard = guard
         self._grace_period_seconds = grace_period_seconds
+        self._heartbeats = heartbeats
+        self.was_told_to_stop = False
         self._outputs = [
-            TaskOutput(task.name, i, console, _log_path(log_dir, task))
+            TaskOutput(task.name, i, console, _log_path(log_dir, task), log_note)
             for i, task in enumerate(tasks)
         ]
         self._has_remotes = any(isinstance(task, Remote) for task in tasks)
@@ -104,7 +117,7 @@ class Job:
         """Begin to start every task, from the main thread; returns before they run."""
         here = [task for task in self._tasks if isinstance(task, Task)]
         if here:
-            self._starter.prepare(common_environment(here, os.environ))
+            self._starter.prepare(common_environment(here, os.environ), self._guard)
         for position in range(len(self._tasks)):
             self._running.add(position)
             threading.Thread(target=self._run_task, args=(position,), daemon=True).start()
@@ -114,6 +127,7 @@ class Job:
 
         A second SIGTERM changes nothing: batch systems repeat it while a task saves what it has.
         """
+        self.was_told_to_stop = True
         self._events.put(_Stop(signum, reason))
 
     def pass_on(self, signum: int) -> None:
@@ -125,22 +139,59 @@ class Job:
     def wait(self) -> Outcome:
         """Block until every task has ended."""
         while self._running:
-            event = self._events.get()
+            event = self._next_event(self._heartbeats.look_seconds)
             if isinstance(event, _Stop):
                 return self._stopped(event)
-            self._note(event)
+            if isinstance(event, _Ended):
+                self._note(event)
+            elif self._heartbeats.are_silent(sorted(self._running)):
+                return self._hung()
             if self._failures:
                 stop = self._await_root_cause()
                 if stop is not None:
                     return self._stopped(stop)
+                failure = self._root_cause()
                 self._end_all(signal.SIGTERM, self._grace_period_seconds)
-                return Outcome(failure=root_cause(self._failures))
+                return Outcome(failure=failure)
         return Outcome()
+
+    def _hung(self) -> Outcome:
+        """Let every task show where it stands, and end them."""
+        here = [i for i in sorted(self._running) if isinstance(self._tasks[i], Task)]
+        standings = [
+            Standing(self._tasks[i].name, self._heartbeats.read(i), self._is_stopped(i))
+            for i in here
+        ]
+        found = diagnose(standings, is_whole_job=self._is_whole)
+        self._stopping.set()
+        for position, standing in zip(here, standings, strict=True):
+            self._outputs[position].show_all()
+            # Others have no handler for it, and would end by it.
+            if standing.beat.count and position in self._processes:
+                self._processes[position].pass_on(STACKS_SIGNAL)
+        stop = self._wait_for_end(STACKS_SECONDS)
+        if stop is not None:
+            return self._stopped(stop)
+        seconds = self._heartbeats.timeout_seconds
+        named = self._tasks[here[found.stuck[0]]] if len(found.stuck) == 1 else None
+        self._end_all(signal.SIGTERM, self._grace_period_seconds, is_hung=True)
+        return Outcome(
+            failure=Failure(
+                named.name if named else "the job",
+                HUNG_STATUS,
+                time.monotonic(),
+                cluster=named.cluster if isinstance(named, Task) else None,
+                told=f"no task got on for {seconds:g} s (--hang_timeout_seconds): {found.text}; see the stacks "
+                "above",
+            )
+        )
 
     def _stopped(self, stop: _Stop) -> Outcome:
         # Somebody who stops a job may leave it much time to save. Where nothing can be waited for, or
         # nobody reads the output, there is nothing to save either.
         grace = self._grace_period_seconds
+        for position in self._stopped_here():  # It may save, too.
+            self._processes[position].end(signal.SIGCONT)
         self._end_all(stop.signum, min(grace, QUICK_SECONDS) if stop.reason else grace)
         returncodes = tuple(self._stopped_returncodes)
         return Outcome(stopped_by=stop.signum, reason=stop.reason, returncodes=returncodes)
@@ -177,9 +228,11 @@ class Job:
             output.release()
         if event.returncode == 0 or self._stopping.is_set():
             return
-        # The others are going to fail for want of this one: what they say of it is not the cause.
-        for position in self._running:
-            self._outputs[position].mute()
+        # The others are going to fail for want of this one: what they say of it is not the cause. But
+        # one that has saved leaves others that save.
+        if event.returncode != PREEMPTED_STATUS:
+            for position in self._running:
+                self._outputs[position].mute()
         task = self._tasks[event.position]
         self._failures.append(
             Failure(
@@ -196,11 +249,18 @@ class Job:
 
     def _await_root_cause(self) -> _Stop | None:
         """Give a task that may have caused the failure a moment to end, too."""
-        deadline = time.monotonic() + ROOT_CAUSE_SECONDS
-        if self._has_remotes:  # Whose launcher ends its other tasks before it tells.
-            deadline += self._grace_period_seconds
-        while self._running and root_cause(self._failures).looks_like_lost_peer:
-            event = self._next_event(deadline)
+        since = time.monotonic()
+        while self._running and not self._stopped_here():
+            cause = root_cause(self._failures)
+            patience = 0.0
+            if cause.is_preempted:
+                patience = max(PREEMPTION_SECONDS, self._grace_period_seconds)
+            elif cause.looks_like_lost_peer:
+                patience = ROOT_CAUSE_SECONDS
+                if self._has_remotes:  # Whose launcher ends its other tasks before it tells.
+                    patience += self._grace_period_seconds
+            left = since + patience - time.monotonic()
+            event = self._next_event(left) if left > 0 else None
             if event is None:
                 break
             if isinstance(event, _Stop):
@@ -208,39 +268,80 @@ class Job:
             self._note(event)
         return None
 
-    def _end_all(self, signum: int, grace_seconds: float) -> None:
+    def _root_cause(self) -> Failure:
+        cause = root_cause(self._failures)
+        stopped = self._stopped_here()
+        if not stopped or not cause.looks_like_lost_peer:
+            return cause
+        first = self._tasks[stopped[0]]
+        return Failure(
+            first.name,
+            128 + signal.SIGSTOP,
+            cause.ended_at,
+            cluster=first.cluster if len(stopped) == 1 and isinstance(first, Task) else None,
+            told=f"{stopped_sentence([self._tasks[i].name for i in stopped])}, and {cause.task_name} "
+            f"lost {'it' if len(stopped) == 1 else 'them'}",
+        )
+
+    def _end_all(self, signum: int, grace_seconds: float, *, is_hung: bool = False) -> None:
+        """By `signum` first, but for tasks of this host that are stopped or hang: those notice SIGKILL only."""
         self._stopping.set()
-        self._signal_all(signum)
+        for position in tuple(self._running):
+            if position in self._processes:
+                at_once = isinstance(self._tasks[position], Task) and (
+                    is_hung or self._is_stopped(position)
+                )
+                self._processes[position].end(signal.SIGKILL if at_once else signum)
         if any(position not in self._processes for position in self._running):
             self._starter.close()  # Those that have not been started need not be.
-        deadline = time.monotonic() + grace_seconds
-        if self._has_remotes:
-            deadline += REMOTE_SECONDS
+        self._wait_for_end(grace_seconds + (REMOTE_SECONDS if self._has_remotes else 0.0))
+        self._signal_all(signal.SIGKILL)
+        deadline = time.monotonic() + KILL_SECONDS
         while self._running:
-            event = self._next_event(deadline)
+            event = self._next_event(deadline - time.monotonic())
+            if event is None:
+                break
+            if isinstance(event, _Ended):
+                self._note(event)
+
+    def _wait_for_end(self, seconds: float) -> _Stop | None:
+        """Until all tasks have ended, or the time is over, or for a stop by somebody in a hurry."""
+        deadline = time.monotonic() + seconds
+        while self._running:
+            event = self._next_event(deadline - time.monotonic())
             if event is None:
                 break
             if isinstance(event, _Ended):
                 self._note(event)
             elif event.signum == signal.SIGINT:
-                break
-        self._signal_all(signal.SIGKILL)
-        deadline = time.monotonic() + KILL_SECONDS
-        while self._running:
-            event = self._next_event(deadline)
-            if event is None:
-                break
-            if isinstance(event, _Ended):
-                self._note(event)
+                return event
+        return None
+
+    def _is_stopped(self, position: int) -> bool:
+        return position in self._processes and is_stopped(self._processes[position].pid)
+
+    def _stopped_here(self) -> list[int]:
+        return [
+            i
+            for i in sorted(self._running)
+            if isinstance(self._tasks[i], Task) and self._is_stopped(i)
+        ]
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether no other launcher has tasks of this job."""
+        here = [task.cluster for task in self._tasks if isinstance(task, Task)]
+        return all(len(list(cluster.tasks())) <= len(here) for cluster in here)
 
     def _signal_all(self, signum: int) -> None:
         for position in tuple(self._running):
             if position in self._processes:
                 self._processes[position].end(signum)
 
-    def _next_event(self, deadline: float) -> _Ended | _Stop | None:
+    def _next_event(self, seconds: float | None) -> _Ended | _Stop | None:
+        """None where nothing happens in that time; with None it may take for ever."""
         try:
-            return self._events.get(timeout=max(deadline - time.monotonic(), 0.0))
+            return self._events.get(timeout=None if seconds is None else max(seconds, 0.0))
         except Empty:
             return None
 

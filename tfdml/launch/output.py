@@ -121,14 +121,23 @@ class Console:
 class TaskOutput:
     """What one task prints. A thread reads its pipe until all who could write to it have ended."""
 
-    def __init__(self, name: str, position: int, console: Console, log_path: Path | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        position: int,
+        console: Console,
+        log_path: Path | None,
+        log_note: str = "",
+    ) -> None:
+        """`log_note` says in the log file which start of the job this is."""
         self._console = console
         self._prefix = console.prefix(name, position)
-        self._log = None if log_path is None else _open_log(log_path)
+        self._log = None if log_path is None else _open_log(log_path, log_note)
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._last_words: list[bytes] = []
         self._last_words_at = 0.0
         self._muted = False
+        self._keeps_back = True
         self.greeted = False  # Whether a launcher, of another host, has said something in it.
         read_fd, self.write_fd = os.pipe()
         self._thread = threading.Thread(target=self._read, args=(read_fd,), daemon=True)
@@ -141,6 +150,11 @@ class TaskOutput:
     def mute(self) -> None:
         """Keep further lines from the console; the log file still gets them."""
         self._muted = True
+
+    def show_all(self) -> None:
+        """Put everything on the console from now on, at once, and what has been kept from it before."""
+        self._muted = self._keeps_back = False
+        self.release()
 
     def finish(self, timeout_seconds: float) -> None:
         """Wait until everything printed has arrived."""
@@ -182,6 +196,9 @@ class TaskOutput:
         if self._log is not None:
             self._log.write(b"".join(line + b"\n" for line in lines))
             self._log.flush()
+        if not self._keeps_back:
+            self._show(lines)
+            return
         if not self._last_words:
             first = next((i for i, line in enumerate(lines) if _LAST_WORDS.match(line)), None)
             self._show(lines[:first])
@@ -198,7 +215,7 @@ class TaskOutput:
             self._console.write(self._prefix, lines)
 
 
-def _open_log(path: Path) -> BinaryIO:
+def _open_log(path: Path, note: str) -> BinaryIO:
     """Open for appending: a job that continues in its directory keeps what it printed before."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,5 +225,5 @@ def _open_log(path: Path) -> BinaryIO:
             f"cannot write the log file {path} ({error.strerror}): give a directory that can be "
             "written with --log_dir."
         ) from None
-    log.write(f"--- started {datetime.now().isoformat(timespec='seconds')}\n".encode())
+    log.write(f"--- started {datetime.now().isoformat(timespec='seconds')}{note}\n".encode())
     return log

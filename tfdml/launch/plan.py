@@ -6,8 +6,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tfdml.cluster.hosts import Host, addresses_of
 from tfdml.cluster.ports import free_ports
@@ -40,6 +40,9 @@ class Task:
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         return {**environ, **self.variables}
 
+    def with_variables(self, variables: Mapping[str, str]) -> Task:
+        return replace(self, variables={**self.variables, **variables})
+
     def shell_line(self) -> str:
         """The command with its variables, to paste into a shell."""
         assignments = [f"{name}={shlex.quote(text)}" for name, text in self.variables.items()]
@@ -54,16 +57,25 @@ class Remote:
     command: tuple[str, ...]
     first_line: str
 
+    def with_variables(self, variables: Mapping[str, str]) -> Remote:
+        """For the launcher there, whose tasks inherit them."""
+        known = json.loads(self.first_line)
+        return replace(self, first_line=json.dumps({**known, **variables}))
+
     def shell_line(self) -> str:
         return shlex.join(self.command)
 
 
-def on_this_host(workers: int) -> list[ClusterSpec]:
-    """`workers` tasks that talk over the loopback interface; a single one needs no cluster."""
+def on_this_host(workers: int, *, num_left_out: int = 0) -> list[ClusterSpec]:
+    """`workers` tasks that talk over the loopback interface; a single one needs no cluster.
+
+    Of a job of several, `num_left_out` fewer: the last of them is a cluster still, as its script expects.
+    """
     if workers < 1:
         raise ClusterError(f"--workers must be at least 1, got {workers}.")
     if workers == 1:
         return [ClusterSpec.local()]
+    workers -= num_left_out
     addresses = tuple(f"127.0.0.1:{port}" for port in free_ports(workers))
     return list(ClusterSpec({"worker": addresses}).tasks())
 
@@ -96,11 +108,13 @@ def plan_tasks(
     *,
     gpus_per_worker: int | None = None,
     platform_gpus: Sequence[str] | None = None,
+    left_out: Collection[int] = (),
     environ: Mapping[str, str] | None = None,
 ) -> list[Task]:
     """One task for each of `clusters`, this host's tasks. Raises `ClusterError`.
 
     `platform_gpus` are those that a batch system means for this host's part of the job, where it says so.
+    `left_out` are the workers, as a whole job numbers them, that `clusters` do without: their GPUs rest.
     """
     environ = os.environ if environ is None else environ
     if environ.get("TF_CONFIG", "").strip():
@@ -114,7 +128,9 @@ def plan_tasks(
         gpus_per_worker = (
             len(visible) if gpus_per_worker is None and len(clusters) == 1 else gpus_per_worker
         )
-    shares = gpus.divide(visible, len(clusters), gpus_per_worker)
+    shares = gpus.divide(visible, len(clusters) + len(left_out), gpus_per_worker)
+    if shares is not None:
+        shares = [share for index, share in enumerate(shares) if index not in left_out]
     tasks = []
     for index, cluster in enumerate(clusters):
         variables = variables_of(cluster, environ)

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from tfdml.launch.failure import Failure
 from tfdml.launch.job import Outcome
 from tfdml.launch.output import GREETING
 
@@ -27,13 +28,18 @@ def conclude(outcome: Outcome, log_dir: Path | None) -> int:
     if outcome.stopped_by is not None:
         say(f"stopped by {signal.Signals(outcome.stopped_by).name}")
     elif outcome.failure is not None:
-        say(_report(outcome, log_dir))
+        say(_report(outcome.failure, log_dir))
     return outcome.status
 
 
-def _report(outcome: Outcome, log_dir: Path | None) -> str:
-    failure = outcome.failure
-    assert failure is not None
+def last_lines(failure: Failure) -> str:
+    """What the task printed last and the console has not shown, for a failure that is not the end."""
+    if not failure.last_lines:
+        return f"{failure.cause()} and printed nothing"
+    return f"{failure.cause()}; its last lines:\n{_indented(failure)}"
+
+
+def _report(failure: Failure, log_dir: Path | None) -> str:
     summary = failure.summary()
     if failure.needs_no_lines:
         return f"{summary.rstrip('.')}."
@@ -44,5 +50,8 @@ def _report(outcome: Outcome, log_dir: Path | None) -> str:
         if log_dir
         else "With --log_dir=DIR everything that each task prints is kept."
     )
-    lines = "\n".join(f"  {line}" for line in failure.last_lines)
-    return f"{summary}; its last lines:\n{lines}\n{GREETING.decode()}{where}"
+    return f"{summary}; its last lines:\n{_indented(failure)}\n{GREETING.decode()}{where}"
+
+
+def _indented(failure: Failure) -> str:
+    return "\n".join(f"  {line}" for line in failure.last_lines)

@@ -3,45 +3,30 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 
-from tfdml.cluster.peer_watch import PeerWatch, awaited_by
+from tfdml.cluster.peer_watch import awaited_by
 from tfdml.cluster.ports import is_free
 from tfdml.cluster.resolver import Place
-from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError
 from tfdml.launch import exposure, gpus, place
 from tfdml.launch.control import Control
 from tfdml.launch.failure import status_of
-from tfdml.launch.guard import Guard
-from tfdml.launch.job import Job, Outcome
-from tfdml.launch.output import Console
 from tfdml.launch.plan import Remote, Task
 from tfdml.launch.report import conclude, say
+from tfdml.launch.restarts import Restarts
+from tfdml.launch.settings import Settings
 from tfdml.launch.ssh import WithSsh
 from tfdml.launch.start import ForkStarter, SpawnStarter, Starter
+from tfdml.launch.supervisor import RESTART_VARIABLE, Peers, Supervisor
 
 START_METHODS = ("auto", "fork", "spawn")
-PORT_CLASH_STARTS = 4
+_PORT_SECONDS = 30.0
 _HOSTS_REMEDY = (
     "start the same line there with its own --node_index, check the address and the firewall, or allow more "
     "time with --start_timeout_seconds"
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How tasks run, whatever they are."""
-
-    start_method: str = "auto"
-    log_dir: Path | None = None
-    grace_period_seconds: float = 5.0
-    start_timeout_seconds: float = 600.0
 
 
 def choose_starter(start_method: str, num_tasks: int) -> Starter:
@@ -52,22 +37,22 @@ def choose_starter(start_method: str, num_tasks: int) -> Starter:
     return ForkStarter() if start_method == "fork" else SpawnStarter()
 
 
-def run_on_this_host(plan: Callable[[], list[Task]], settings: Settings) -> int:
-    """Run the tasks that `plan` returns; plan and start again where one finds its port taken.
+def run_on_this_host(plan: Callable[[Sequence[int]], list[Task]], settings: Settings) -> int:
+    """Run the tasks that `plan` returns, given the workers to leave out; plan and start again after failures.
 
     Returns the exit status: 0, or that of the task that failed first, or 128 + n for signal n.
     """
-    tasks = plan()
-    starter = choose_starter(settings.start_method, len(tasks))
-    with _Runner(starter, settings) as runner:
-        for starts_left in reversed(range(PORT_CLASH_STARTS)):
-            _tell_of_ports(tasks, several_hosts=False)
-            outcome = runner.run(tasks)
-            if outcome.failure is None or not outcome.failure.is_port_clash or not starts_left:
-                break
-            say(f"{outcome.failure.task_name} found its port taken; all tasks start on new ports")
-            tasks = plan()
-        return conclude(outcome, settings.log_dir)
+    first = plan(())
+
+    def planned(left_out: Sequence[int]) -> list[Task]:
+        nonlocal first
+        tasks, first = first or plan(left_out), []
+        _tell_of_ports(tasks, several_hosts=False)
+        return tasks
+
+    restarts = Restarts(settings, num_workers=len(first), has_new_ports=True)
+    with Supervisor(choose_starter(settings.start_method, len(first)), settings) as supervisor:
+        return conclude(supervisor.run(planned, restarts), settings.log_dir)
 
 
 def run_on_many_hosts(
@@ -78,26 +63,29 @@ def run_on_many_hosts(
 ) -> int:
     """Run this host's share of a job over several hosts; the same returns as `run_on_this_host`.
 
-    `remotes` are the other hosts, where this launcher starts them too; `control` is there where another
-    launcher has started this one.
+    `remotes` are the other hosts, where this launcher starts them too, again after a failure; `control` is
+    there where another launcher has started this one, and would start it again.
     """
+    first_start = int(os.environ.get(RESTART_VARIABLE, "0")) if control is not None else 0
     own = [task.cluster.address for task in tasks]
     for address in own:
         port = int(address.rpartition(":")[2])
-        if not is_free(port):
+        # Of a connection that broke, the other end may be slow to notice.
+        if not is_free(port) and not (first_start and _becomes_free(port)):
             raise ClusterError(
                 f"port {port} of this host is taken: give another --base_port, the same on "
                 "every host."
             )
     _tell_of_ports(tasks, several_hosts=True)
     starter = choose_starter(settings.start_method, len(tasks))
-    with _Runner(WithSsh(starter) if remotes else starter, settings) as runner:
-        peers = (
-            [peer for peer in awaited_by(tasks[0].cluster) if peer.address not in own]
-            if tasks
-            else []
+    if remotes:
+        starter = WithSsh(starter)
+    with Supervisor(starter, settings, first_start=first_start) as supervisor:
+        awaited = awaited_by(tasks[0].cluster) if tasks else []
+        peers = Peers([peer for peer in awaited if peer.address not in own], _HOSTS_REMEDY)
+        outcome = supervisor.run(
+            lambda _: [*tasks, *remotes], Restarts(settings), peers=peers, control=control
         )
-        outcome = runner.run([*tasks, *remotes], peers, _HOSTS_REMEDY, control)
         status = conclude(outcome, settings.log_dir)
     failure = outcome.failure
     if (
@@ -117,8 +105,9 @@ def run_in_place(found: Place, task: Task, settings: Settings) -> int:
     """
     place.check_port(found)
     _tell_of_ports([task], several_hosts=True)
-    with _Runner(choose_starter(settings.start_method, 1), settings) as runner:
-        outcome = runner.run([task], awaited_by(found.cluster), place.start_remedy(found))
+    peers = Peers(awaited_by(found.cluster), place.start_remedy(found))
+    with Supervisor(choose_starter(settings.start_method, 1), settings) as supervisor:
+        outcome = supervisor.run(lambda _: [task], Restarts(settings), peers=peers)
         status = conclude(outcome, settings.log_dir)
     if outcome.stopped_by is not None and not outcome.reason and outcome.returncodes:
         return status_of(outcome.returncodes[0])
@@ -131,90 +120,10 @@ def _tell_of_ports(tasks: Sequence[Task], *, several_hosts: bool) -> None:
         say(told)
 
 
-class _Runner:
-    """What outlives one start of the tasks: the warm starter, the guard and the console."""
-
-    def __init__(self, starter: Starter, settings: Settings) -> None:
-        self._starter = starter
-        self._settings = settings
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self._console = Console(sys.stdout.buffer, colour=colour, on_closed=self._on_closed)
-        self._job: Job | None = None
-        self._guard = Guard()
-
-    def __enter__(self) -> _Runner:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._starter.close()
-        self._guard.close()
-
-    def run(
-        self,
-        tasks: Sequence[Task | Remote],
-        peers: Sequence[ClusterSpec] = (),
-        remedy: str = "",
-        control: Control | None = None,
-    ) -> Outcome:
-        """Until the end of all `tasks`, or of patience with `peers`, of which `remedy` says what to do."""
-        job = Job(
-            tasks,
-            self._starter,
-            self._guard,
-            self._console,
-            log_dir=self._settings.log_dir,
-            grace_period_seconds=self._settings.grace_period_seconds,
-        )
-        self._job = job
-        with _signals_to(job):
-            say(_beginning(tasks, self._starter.name, self._settings.log_dir))
-            job.start()
-            if control is not None:
-                control.follow(job)
-            with closing(self._watch(job, peers, remedy)) if peers else nullcontext():
-                return job.wait()
-
-    def _watch(self, job: Job, peers: Sequence[ClusterSpec], remedy: str) -> PeerWatch:
-        return PeerWatch(
-            peers,
-            say=say,
-            timeout_seconds=self._settings.start_timeout_seconds,
-            give_up=lambda reason: job.stop(signal.SIGTERM, reason),
-            remedy=remedy,
-        )
-
-    def _on_closed(self) -> None:
-        if self._job is not None:
-            self._job.stop(signal.SIGTERM, "ended, because nobody reads the output any longer")
-
-
-def _beginning(tasks: Sequence[Task | Remote], start_method: str, log_dir: Path | None) -> str:
-    hosts = [task.name for task in tasks if isinstance(task, Remote)]
-    through_ssh = f", {', '.join(hosts)} through ssh" if hosts else ""
-    logs = f", logs in {log_dir}" if log_dir else ""
-    return f"{len(tasks) - len(hosts)} task(s), start method {start_method}{through_ssh}{logs}"
-
-
-@contextmanager
-def _signals_to(job: Job) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal end the tasks by the same signal; others are handed on.
-
-    Under `nohup`, which ignores SIGHUP, a closed terminal ends nothing.
-    """
-
-    def stop(signum: int, _frame: object) -> None:
-        job.stop(signum)
-
-    def pass_on(signum: int, _frame: object) -> None:
-        job.pass_on(signum)
-
-    handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM), stop)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        handlers[signal.SIGHUP] = stop
-    handlers |= dict.fromkeys((signal.SIGUSR1, signal.SIGUSR2), pass_on)
-    before = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+def _becomes_free(port: int) -> bool:
+    deadline = time.monotonic() + _PORT_SECONDS
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

@@ -102,8 +102,8 @@ class WithSsh:
         self._here = here
         self.name = here.name
 
-    def prepare(self, environment: Mapping[str, str]) -> None:
-        self._here.prepare(environment)
+    def prepare(self, environment: Mapping[str, str], guard: Guard) -> None:
+        self._here.prepare(environment, guard)
 
     def start(self, task: Task | Remote, output_fd: int, guard: Guard) -> Process:
         if isinstance(task, Remote):

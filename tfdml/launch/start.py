@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -42,7 +43,7 @@ class Starter(Protocol):
 
     name: str
 
-    def prepare(self, environment: Mapping[str, str]) -> None:
+    def prepare(self, environment: Mapping[str, str], guard: Guard) -> None:
         """Begin what takes long, in the background. `environment` is what all tasks share."""
 
     def start(self, task: Task | Remote, output_fd: int, guard: Guard) -> Process:
@@ -90,7 +91,7 @@ class SpawnStarter:
     # The shell registers the group in which the script is going to run before it becomes Python.
     _REGISTER_THEN_RUN = 'echo "+$$" >&0 && exec "$@" </dev/null'
 
-    def prepare(self, environment: Mapping[str, str]) -> None:
+    def prepare(self, environment: Mapping[str, str], guard: Guard) -> None:
         pass
 
     def start(self, task: Task | Remote, output_fd: int, guard: Guard) -> Process:
@@ -134,8 +135,10 @@ class ForkStarter:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
 
-    def prepare(self, environment: Mapping[str, str]) -> None:
+    def prepare(self, environment: Mapping[str, str], guard: Guard) -> None:
         """Start the import. For the main thread: the forkserver dies with the caller."""
+        # Where multiprocessing keeps its sockets; it removes them itself, unless it is killed.
+        guard.adopt(multiprocessing.util.get_temp_dir())
         self._context.set_forkserver_preload(["tfdml.launch.preload"])
         # It keeps the environment that it finds now, and TensorFlow reads some of it on import.
         environment = {**environment, "TFDML_LAUNCHER_PID": str(os.getpid())}  # See preload.py.
