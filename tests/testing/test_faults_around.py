@@ -6,8 +6,9 @@ import errno
 import os
 import subprocess
 import sys
-from pathlib import Path
+import time
 
+import psutil
 import pytest
 
 from tfdml.errors import ConfigError
@@ -22,6 +23,13 @@ from tfdml.testing.faults import (
 )
 
 
+def is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_killed_with_their_group(tmp_path):
     def start():
         line = f"sleep 600 & echo $! > {tmp_path}/pid; wait"
@@ -33,8 +41,11 @@ def test_killed_with_their_group(tmp_path):
     moments = set()
     for killed in kill_at_random_moments(start, 3, within_seconds=(0.0, 0.05), seed=1):
         assert killed.was_running and killed.process.returncode == -9
-        (pid,) = (tmp_path / "pid").read_text().split()
-        assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
+        (pid,) = map(int, (tmp_path / "pid").read_text().split())
+        while is_running(
+            pid
+        ):  # it gets its signal in a moment; the test runner's time limit bounds this
+            time.sleep(0.001)
         (tmp_path / "pid").unlink()
         moments.add(killed.after_seconds)
     assert len(moments) == 3
