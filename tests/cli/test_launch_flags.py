@@ -52,6 +52,21 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--gpus_per_worker=-1"], "--gpus_per_worker must be 0 or more"),
         (["--gpus_per_worker=1"], "but this host shows 0"),
         (["--grace_period_seconds=-1"], "--grace_period_seconds must not be negative"),
+        (["--max_restarts=-1"], "--max_restarts must be 0 or more, got -1"),
+        (["--restart-backoff-seconds=-0.5"], "--restart_backoff_seconds must be 0 or more seconds"),
+        (["--restart_backoff_seconds=nan"], "--restart_backoff_seconds must be 0 or more seconds"),
+        (["--hang_timeout_seconds=-1"], "must be 0 or more seconds, got -1. Use 0 for never."),
+        (["--hang_timeout_seconds=inf"], "must be 0 or more seconds, got inf. Use 0 for never."),
+        (["--give_up_after=0"], "--give_up_after must be 1 or more failures, got 0"),
+        (["--min_workers=1", "--max_restarts=3"], "--min_workers=1 leaves out workers that the"),
+        (["--min_workers=0", "--workers=2"], "must be from 1 to 2, the number of --workers, got 0"),
+        (["--min_workers=3", "--workers=2"], "must be from 1 to 2, the number of --workers, got 3"),
+        (["--min_workers=1", "--workers=2"], "but --max_restarts=0 ends the job before"),
+        (
+            ["--min_workers=1", "--workers=2", "--max_restarts=3", "--give_up_after=4"],
+            "after 4 failures (--give_up_after), but --max_restarts=3 ends the job before",
+        ),
+        (["--hosts=a,b", "--min_workers=1", "--node_index=0"], "give --workers, too"),
     ],
 )
 def test_wrong_flags(

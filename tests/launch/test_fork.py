@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.launcher import Launcher, lines_of
+from tests.launch.launcher import Launcher, eventually, lines_of
 
 TWO = ("--workers=2", "--start_method=fork")
 
@@ -111,6 +111,37 @@ def test_a_new_start_comes_from_the_same_warm_process(quick: Launcher, tmp_path:
     lines = lines_of(result.stdout, "worker 1")
     parents = [line for line in lines if line.startswith("parent")]
     assert len(parents) == 2 and parents[0] == parents[1]
+
+
+def test_a_restart_comes_from_the_same_warm_process(quick: Launcher) -> None:
+    script = quick.script(
+        """
+        import json, os, signal
+        index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+        print("parent", os.getppid(), "start", os.environ["TFDML_RESTART"])
+        if index == 1 and os.environ["TFDML_RESTART"] == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    result = quick.run(*TWO, "--max_restarts=1", "--restart_backoff_seconds=0", script)
+    assert result.returncode == 0, result.stderr
+    (first, second) = (line.split() for line in lines_of(result.stdout, "worker 1"))
+    assert first[1] == second[1] and (first[3], second[3]) == ("0", "1")
+
+
+def test_killing_the_launcher_leaves_no_temporary_directory(quick: Launcher) -> None:
+    """Not that of the forkserver's sockets either."""
+    temporary = quick.directory / "tmp"
+    temporary.mkdir()
+    quick.variables["TMPDIR"] = str(temporary)
+    process = quick.begin(*TWO, quick.script(WAIT), str(quick.directory))
+    for index in (0, 1):
+        quick.wait_for(quick.directory / f"ready-{index}")
+    assert len(list(temporary.iterdir())) == 2
+    process.kill()
+    process.communicate()
+    quick.expect_nothing_left()
+    assert eventually(lambda: not list(temporary.iterdir()), seconds=10)
 
 
 WAIT = """

@@ -87,6 +87,23 @@ def test_the_exit_status_comes_through(task_one: Launcher, status: int) -> None:
     assert task_one.run(task_one.script(f"raise SystemExit({status})")).returncode == status
 
 
+def test_the_task_starts_again_in_its_place(task_one: Launcher) -> None:
+    """With the same cluster: the other launchers start theirs again too."""
+    script = task_one.script(
+        """
+        import os, signal
+        print(os.environ["TFDML_RESTART"], os.environ["TF_CONFIG"])
+        if os.environ["TFDML_RESTART"] == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    result = task_one.run("--max_restarts=1", "--restart_backoff_seconds=0.1", script)
+    assert result.returncode == 0, result.stderr
+    assert "restart 1 of 1 in 0.1 s: worker 1 was ended by SIGKILL" in result.stderr
+    first, second = (line.partition(" ") for line in lines_of(result.stdout, "worker 1"))
+    assert (first[0], second[0]) == ("0", "1") and first[2] == second[2]
+
+
 SAVE = """
     import pathlib, signal, sys, time
     directory, seconds, status = pathlib.Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])

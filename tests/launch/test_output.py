@@ -119,3 +119,35 @@ def test_a_long_report_is_shown_in_full() -> None:
     text = b"error: \n" + b"line\n" * 2 * output.LAST_WORDS_LINES
     _, stream = printed(text)
     assert stream.getvalue().count(b"[worker 1] line") == 2 * output.LAST_WORDS_LINES
+
+
+def test_a_disk_that_is_full_is_told_once_and_hinders_nobody(tmp_path: Path) -> None:
+    log_path = tmp_path / "worker-1.log"
+    log_path.symlink_to("/dev/full")
+    _, stream = printed(b"line\n" * 100_000, log_path=log_path)
+    told = f"tfdml launch: lines are missing in {log_path} (No space left on device)\n"
+    assert stream.getvalue().count(told.encode()) == 1
+    assert stream.getvalue().count(b"[worker 1] line\n") == 100_000
+
+
+def test_a_console_that_is_full_does_not_stop_the_log(tmp_path: Path) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        task = TaskOutput("worker 1", 1, Console(full, colour=False), tmp_path / "log")
+        for _ in range(3):
+            os.write(task.write_fd, b"line\n" * 1000)
+        task.close_write_end()
+        task.finish(10)
+    assert (tmp_path / "log").read_bytes().count(b"line\n") == 3000
+
+
+def test_everything_is_shown_when_somebody_wants_to_see_stacks() -> None:
+    stream = io.BytesIO()
+    task = TaskOutput("worker 0", 0, Console(stream, colour=False), None)
+    os.write(task.write_fd, b"Traceback (most recent call last):\n")
+    assert eventually(lambda: bool(task.last_lines()) and task.is_kept_back)
+    task.show_all()
+    assert b"Traceback" in stream.getvalue()
+    os.write(task.write_fd, b'  File "x.py", line 1\n')
+    assert eventually(lambda: b"x.py" in stream.getvalue())
+    task.close_write_end()
+    task.finish(10)

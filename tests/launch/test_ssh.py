@@ -129,6 +129,48 @@ def test_a_failure_here_ends_the_other_hosts(through_ssh: Launcher) -> None:
     assert "worker 0 failed with exit status 3" in result.stderr
 
 
+def test_the_first_launcher_starts_all_hosts_again(through_ssh: Launcher) -> None:
+    script = through_ssh.script(
+        WHERE
+        + """
+    import sys, time
+    start = int(os.environ["TFDML_RESTART"])
+    print("start", start)
+    if host != "here" and start == 0:
+        sys.exit(7)
+    time.sleep(0.0 if start else 1000.0)
+    """
+    )
+    flags = ("--max_restarts=1", "--restart_backoff_seconds=0", "--hang_timeout_seconds=77")
+    result = through_ssh.run(*HERE, *flags, script)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "restart 1 of 1 at once: 127.0.0.2 failed with exit status 7" in result.stderr
+    assert result.stderr.count("restart") == 1
+    assert from_there(result.stdout, "127.0.0.2", "worker 1") == ["start 0", "start 1"]
+    assert lines_of(result.stdout, "worker 0")[-1] == "start 1"
+    asked = (through_ssh.directory / "asked").read_text()
+    assert "--hang_timeout_seconds=77" in asked and "max_restarts" not in asked
+
+
+def test_a_hang_on_another_host_is_named_there(through_ssh: Launcher) -> None:
+    script = through_ssh.script(
+        WHERE
+        + """
+    import time
+    from tfdml import heartbeat
+    heartbeat.beat(3)
+    if host != "here":
+        time.sleep(1000)
+    with heartbeat.waiting():
+        time.sleep(1000)
+    """
+    )
+    result = through_ssh.run(*HERE, "--hang_timeout_seconds=1", script)
+    assert result.returncode == 124, result.stdout + result.stderr
+    shown = result.stdout + result.stderr
+    assert "worker 1 (after step 3) is stuck, on this host" in shown
+
+
 WAIT = (
     WHERE
     + """

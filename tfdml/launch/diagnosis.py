@@ -1,11 +1,15 @@
-"""Which task the others wait for, when none gets on any more. Pure."""
+"""Which task the others wait for, when none gets on any more, or when they have lost it. Pure."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tfdml.cluster.spec import ClusterSpec
 from tfdml.heartbeat import Beat
+from tfdml.launch.failure import HUNG_STATUS, Failure, status_of
+from tfdml.launch.plan import Task
 
 
 class Standing(NamedTuple):
@@ -21,6 +25,46 @@ class Diagnosis(NamedTuple):
 
     stuck: tuple[int, ...]
     text: str
+
+
+def hang(
+    tasks: Sequence[Task],
+    beats: Sequence[Beat],
+    are_stopped: Sequence[bool],
+    *,
+    timeout_seconds: float,
+    now: float,
+) -> Failure:
+    """Of `tasks`, those of this host that still run and say no more."""
+    standings = [
+        Standing(task.name, beat, stopped)
+        for task, beat, stopped in zip(tasks, beats, are_stopped, strict=True)
+    ]
+    found = diagnose(standings, is_whole_job=_are_whole_job(tasks))
+    text = f"no task got on for {timeout_seconds:g} s (--hang_timeout_seconds): {found.text}"
+    return _failure(
+        [tasks[i] for i in found.stuck], HUNG_STATUS, now, f"{text}; see the stacks above"
+    )
+
+
+def lost_because_stopped(stopped: Sequence[Task], told_by: Failure) -> Failure:
+    """The cause of `told_by`, a failure for want of another task, where signals have stopped some."""
+    text = stopped_sentence([task.name for task in stopped])
+    it = "it" if len(stopped) == 1 else "them"
+    status = status_of(-signal.SIGSTOP)
+    return _failure(stopped, status, told_by.ended_at, f"{text}, and {told_by.task_name} lost {it}")
+
+
+def _failure(culprits: Sequence[Task], status: int, at: float, text: str) -> Failure:
+    cluster: ClusterSpec | None = culprits[0].cluster if len(culprits) == 1 else None
+    names = ", ".join(task.name for task in culprits)
+    return Failure(names or "the job", status, at, cluster=cluster, told=text)
+
+
+def _are_whole_job(tasks: Sequence[Task]) -> bool:
+    """Whether no other launcher has tasks of this job."""
+    here = {task.name for task in tasks}
+    return all(other.task_name in here for task in tasks for other in task.cluster.tasks())
 
 
 def diagnose(standings: Sequence[Standing], *, is_whole_job: bool = True) -> Diagnosis:

@@ -21,19 +21,36 @@ LOOK_SECONDS = 1.0
 
 
 class HeartbeatDirectory:
-    """A private directory with a file for each task of each start. Close it when all tasks have ended."""
+    """A private directory with a file for each task of each start. Close it when all tasks have ended.
+
+    Without a file, where none can be made, a task does all the same, unwatched: `problem` says why.
+    """
 
     def __init__(self, guard: Guard) -> None:
-        # Named to the guard before it exists, so that no moment is left in which nobody would remove it.
-        self._path = Path(tempfile.gettempdir(), f"tfdml-{secrets.token_hex(8)}")
-        guard.adopt(str(self._path))
-        self._path.mkdir(mode=0o700)
+        self.problem = ""
+        self._path: Path | None = None
         self._num_made = 0
+        try:
+            # Named to the guard before it exists, so that there is no moment in which nobody would remove it.
+            path = Path(tempfile.gettempdir(), f"tfdml-{secrets.token_hex(8)}")
+            guard.adopt(str(path))
+            path.mkdir(mode=0o700)
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            return
+        self._path = path
 
-    def new_file(self) -> Path:
+    def new_file(self) -> Path | None:
+        if self._path is None:
+            return None
         path = self._path / str(self._num_made)
         self._num_made += 1
-        path.write_bytes(bytes(heartbeat.NUM_BYTES))
+        try:
+            # All of it, now: a disk that is full later must not end the task that writes to its memory.
+            path.write_bytes(bytes(heartbeat.NUM_BYTES))
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            return None
         return path
 
     def remove(self, files: Iterable[Path]) -> None:
@@ -42,7 +59,8 @@ class HeartbeatDirectory:
                 path.unlink()
 
     def close(self) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
+        if self._path is not None:
+            shutil.rmtree(self._path, ignore_errors=True)
 
 
 class Heartbeats:

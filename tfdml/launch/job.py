@@ -13,8 +13,8 @@ from queue import Empty, SimpleQueue
 
 from tfdml.errors import PREEMPTED_STATUS
 from tfdml.heartbeat import STACKS_SIGNAL
-from tfdml.launch.diagnosis import Standing, diagnose, stopped_sentence
-from tfdml.launch.failure import HUNG_STATUS, Failure, root_cause
+from tfdml.launch.diagnosis import hang, lost_because_stopped
+from tfdml.launch.failure import Failure, root_cause
 from tfdml.launch.guard import Guard
 from tfdml.launch.heartbeats import Heartbeats, is_stopped
 from tfdml.launch.output import Console, TaskOutput
@@ -157,34 +157,26 @@ class Job:
 
     def _hung(self) -> Outcome:
         """Let every task show where it stands, and end them."""
-        here = [i for i in sorted(self._running) if isinstance(self._tasks[i], Task)]
-        standings = [
-            Standing(self._tasks[i].name, self._heartbeats.read(i), self._is_stopped(i))
-            for i in here
-        ]
-        found = diagnose(standings, is_whole_job=self._is_whole)
+        tasks = self._running_here()
+        beats = {i: self._heartbeats.read(i) for i in tasks}
+        failure = hang(
+            list(tasks.values()),
+            list(beats.values()),
+            [self._is_stopped(i) for i in tasks],
+            timeout_seconds=self._heartbeats.timeout_seconds,
+            now=time.monotonic(),
+        )
         self._stopping.set()
-        for position, standing in zip(here, standings, strict=True):
+        for position, beat in beats.items():
             self._outputs[position].show_all()
             # Others have no handler for it, and would end by it.
-            if standing.beat.count and position in self._processes:
+            if beat.count and position in self._processes:
                 self._processes[position].pass_on(STACKS_SIGNAL)
         stop = self._wait_for_end(STACKS_SECONDS)
         if stop is not None:
             return self._stopped(stop)
-        seconds = self._heartbeats.timeout_seconds
-        named = self._tasks[here[found.stuck[0]]] if len(found.stuck) == 1 else None
         self._end_all(signal.SIGTERM, self._grace_period_seconds, is_hung=True)
-        return Outcome(
-            failure=Failure(
-                named.name if named else "the job",
-                HUNG_STATUS,
-                time.monotonic(),
-                cluster=named.cluster if isinstance(named, Task) else None,
-                told=f"no task got on for {seconds:g} s (--hang_timeout_seconds): {found.text}; see the stacks "
-                "above",
-            )
-        )
+        return Outcome(failure=failure)
 
     def _stopped(self, stop: _Stop) -> Outcome:
         # Somebody who stops a job may leave it much time to save. Where nothing can be waited for, or
@@ -273,24 +265,16 @@ class Job:
         stopped = self._stopped_here()
         if not stopped or not cause.looks_like_lost_peer:
             return cause
-        first = self._tasks[stopped[0]]
-        return Failure(
-            first.name,
-            128 + signal.SIGSTOP,
-            cause.ended_at,
-            cluster=first.cluster if len(stopped) == 1 and isinstance(first, Task) else None,
-            told=f"{stopped_sentence([self._tasks[i].name for i in stopped])}, and {cause.task_name} "
-            f"lost {'it' if len(stopped) == 1 else 'them'}",
-        )
+        here = self._running_here()
+        return lost_because_stopped([here[position] for position in stopped], cause)
 
     def _end_all(self, signum: int, grace_seconds: float, *, is_hung: bool = False) -> None:
         """By `signum` first, but for tasks of this host that are stopped or hang: those notice SIGKILL only."""
         self._stopping.set()
+        here = self._running_here()
         for position in tuple(self._running):
             if position in self._processes:
-                at_once = isinstance(self._tasks[position], Task) and (
-                    is_hung or self._is_stopped(position)
-                )
+                at_once = position in here and (is_hung or self._is_stopped(position))
                 self._processes[position].end(signal.SIGKILL if at_once else signum)
         if any(position not in self._processes for position in self._running):
             self._starter.close()  # Those that have not been started need not be.
@@ -321,17 +305,15 @@ class Job:
         return position in self._processes and is_stopped(self._processes[position].pid)
 
     def _stopped_here(self) -> list[int]:
-        return [
-            i
-            for i in sorted(self._running)
-            if isinstance(self._tasks[i], Task) and self._is_stopped(i)
-        ]
+        return [position for position in self._running_here() if self._is_stopped(position)]
 
-    @property
-    def _is_whole(self) -> bool:
-        """Whether no other launcher has tasks of this job."""
-        here = [task.cluster for task in self._tasks if isinstance(task, Task)]
-        return all(len(list(cluster.tasks())) <= len(here) for cluster in here)
+    def _running_here(self) -> dict[int, Task]:
+        """Those of this host that have not ended, by position."""
+        return {
+            position: task
+            for position, task in enumerate(self._tasks)
+            if position in self._running and isinstance(task, Task)
+        }
 
     def _signal_all(self, signum: int) -> None:
         for position in tuple(self._running):

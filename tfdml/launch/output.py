@@ -9,7 +9,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -116,6 +118,9 @@ class Console:
                 # What is left in the buffer goes nowhere, without a complaint at exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
                 self._on_closed()
+            except OSError:
+                # A file on a disk that is full, say: a task must not wait for ever for its lines to be read.
+                pass
 
 
 class TaskOutput:
@@ -133,9 +138,11 @@ class TaskOutput:
         self._console = console
         self._prefix = console.prefix(name, position)
         self._log = None if log_path is None else _open_log(log_path, log_note)
+        self._log_problem = ""
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._last_words: list[bytes] = []
         self._last_words_at = 0.0
+        self._lock = threading.RLock()
         self._muted = False
         self._keeps_back = True
         self.greeted = False  # Whether a launcher, of another host, has said something in it.
@@ -153,8 +160,9 @@ class TaskOutput:
 
     def show_all(self) -> None:
         """Put everything on the console from now on, at once, and what has been kept from it before."""
-        self._muted = self._keeps_back = False
-        self.release()
+        with self._lock:
+            self._muted = self._keeps_back = False
+            self.release()
 
     def finish(self, timeout_seconds: float) -> None:
         """Wait until everything printed has arrived."""
@@ -172,8 +180,9 @@ class TaskOutput:
 
     def release(self) -> None:
         """Show what was kept back after all: the task has not failed."""
-        self._show(self._last_words)
-        self._last_words = []
+        with self._lock:
+            self._show(self._last_words)
+            self._last_words = []
 
     def _read(self, read_fd: int) -> None:
         splitter = LineSplitter()
@@ -193,9 +202,23 @@ class TaskOutput:
     def _take(self, lines: list[bytes]) -> None:
         self._tail.extend(lines)
         self.greeted = self.greeted or any(line.startswith(GREETING) for line in lines)
-        if self._log is not None:
+        self._write_log(lines)
+        with self._lock:
+            self._show_or_keep(lines)
+
+    def _write_log(self, lines: list[bytes]) -> None:
+        """Where that cannot be, as on a disk that is full, say so once: the task goes on."""
+        if self._log is None:
+            return
+        try:
             self._log.write(b"".join(line + b"\n" for line in lines))
-            self._log.flush()
+        except OSError as error:
+            problem = f"lines are missing in {self._log.name} ({error.strerror})"
+            if problem != self._log_problem:
+                self._log_problem = problem
+                self._console.write(GREETING, [problem.encode()])
+
+    def _show_or_keep(self, lines: list[bytes]) -> None:
         if not self._keeps_back:
             self._show(lines)
             return
@@ -215,15 +238,16 @@ class TaskOutput:
             self._console.write(self._prefix, lines)
 
 
-def _open_log(path: Path, note: str) -> BinaryIO:
+def _open_log(path: Path, note: str) -> FileIO:
     """Open for appending: a job that continues in its directory keeps what it printed before."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        log = path.open("ab")
+        log = FileIO(path, "ab")  # Without a buffer, which a full disk would leave full.
     except OSError as error:
         raise ConfigError(
             f"cannot write the log file {path} ({error.strerror}): give a directory that can be "
             "written with --log_dir."
         ) from None
-    log.write(f"--- started {datetime.now().isoformat(timespec='seconds')}{note}\n".encode())
+    with suppress(OSError):
+        log.write(f"--- started {datetime.now().isoformat(timespec='seconds')}{note}\n".encode())
     return log

@@ -16,7 +16,7 @@ STOPPED_STATUS = 1
 
 def say(text: str) -> None:
     """The launcher's own words, apart from those of its tasks."""
-    with suppress(BrokenPipeError):  # Of a connection that has ended: nobody reads it any more.
+    with suppress(OSError):  # Of a connection that has ended, or a file on a disk that is full.
         print(f"{GREETING.decode()}{text}", file=sys.stderr, flush=True)
 
 

@@ -34,7 +34,8 @@ class Restarts:
         """`num_workers` can be reduced where it is given; `has_new_ports`: a start takes other ports."""
         self._settings = settings
         self._num_workers = num_workers
-        self._clashes_left = PORT_CLASH_STARTS - 1 if has_new_ports else 0
+        self._clashes_allowed = PORT_CLASH_STARTS - 1 if has_new_ports else 0
+        self._clashes = 0
         self._furthest_step = 0
         self._used = 0
         self._failures_of: dict[int, int] = {}
@@ -44,11 +45,11 @@ class Restarts:
         """What to do about `failure` of a start in which some task has come to `furthest_step`."""
         if furthest_step > self._furthest_step:
             self._furthest_step = furthest_step
-            self._used = 0
+            self._used = self._clashes = 0
             # One that had to be left out stays suspected until the whole job gets on.
             self._failures_of = dict.fromkeys(self.left_out, self._settings.give_up_after - 1)
-        if failure.is_port_clash and self._clashes_left:
-            self._clashes_left -= 1
+        if failure.is_port_clash and self._clashes < self._clashes_allowed:
+            self._clashes += 1
             told = f"{failure.task_name} found its port taken; all tasks start on new ports"
             return Decision(True, [told])
         allowed = self._settings.max_restarts
@@ -78,7 +79,7 @@ class Restarts:
         there = [i for i in range(self._num_workers) if i not in self.left_out]
         if failure.cluster.task_index < len(there):
             index = there[failure.cluster.task_index]
-            self._failures_of[index] = self._failures_of.get(index, 0) + 1
+            self._failures_of[index] = self._failures_of.pop(index, 0) + 1  # And last in order.
 
     def _resize(self) -> list[str]:
         """Leave workers out that keep failing, for one start; the next is with all again."""
@@ -88,8 +89,9 @@ class Restarts:
         if self.left_out:
             self.left_out = ()
             return [f"the next start is with all {full} workers again"]
-        given_up = [i for i, n in self._failures_of.items() if n >= self._settings.give_up_after]
-        given_up.sort(key=lambda index: (-self._failures_of[index], index))
+        last_first = reversed(self._failures_of.items())
+        given_up = [index for index, n in last_first if n >= self._settings.give_up_after]
+        given_up.sort(key=lambda index: -self._failures_of[index])
         self.left_out = tuple(sorted(given_up[: full - smallest]))
         if not self.left_out:
             return []

@@ -110,7 +110,7 @@ class Supervisor:
         """The outcome, and the furthest step that a task of this host has told of."""
         start = self._next_start
         self._next_start += 1
-        files = {i: self._heartbeats.new_file() for i, t in enumerate(tasks) if isinstance(t, Task)}
+        files = self._new_files(tasks)
         heartbeats = Heartbeats(files, self._settings.hang_timeout_seconds)
         job = Job(
             [_told(task, start, files.get(i)) for i, task in enumerate(tasks)],
@@ -138,6 +138,17 @@ class Supervisor:
         furthest_step = heartbeats.furthest_step
         self._heartbeats.remove(files.values())
         return replace(outcome, was_told_to_stop=job.was_told_to_stop), furthest_step
+
+    def _new_files(self, tasks: Sequence[Task | Remote]) -> dict[int, Path]:
+        """One for each task of this host, by its position."""
+        here = [i for i, task in enumerate(tasks) if isinstance(task, Task)]
+        made = {position: self._heartbeats.new_file() for position in here}
+        if self._heartbeats.problem:
+            say(
+                f"tasks are not watched, and no progress is seen, for want of a temporary file "
+                f"({self._heartbeats.problem}): set TMPDIR to a directory that can be written"
+            )
+        return {position: path for position, path in made.items() if path is not None}
 
     def _watch(self, job: Job, peers: Peers) -> PeerWatch:
         return PeerWatch(
