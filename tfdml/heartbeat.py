@@ -17,7 +17,7 @@ import os
 import signal
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 VARIABLE = "TFDML_HEARTBEAT"
 # Asks a task that has beaten once for the stacks of all its Python threads, on its standard error.
@@ -27,7 +27,8 @@ _NUMBERS = struct.Struct("<qqq")
 NUM_BYTES = _NUMBERS.size
 
 
-class Beat(NamedTuple):
+@dataclass(frozen=True)
+class Beat:
     """What a task has last said.
 
     Attributes:

@@ -8,64 +8,151 @@ from typing import Any
 
 import numpy as np
 
+ROWS, FEATURES, BATCH, EPOCHS = 46, 16, 8, 3
+STEPS = 6  # of an epoch; the last has 6 rows
 
-def train(
-    directory: str, die_in_epoch: int | None = None, compression: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Four epochs with Dropout and Adam; worker 1 kills itself in the middle of an epoch if asked."""
+
+def make_model(compression: Any = None, precision: str = "float32") -> Any:
+    """Everything that has state: Dropout, BatchNorm, EMA, accumulation, loss scale, momentum."""
     import keras
-    import tensorflow as tf
 
     import tfdml
+
+    keras.utils.set_random_seed(1)
+    keras.config.set_dtype_policy(precision)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((FEATURES,)),
+            layers.Dense(64),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.Dropout(0.3),
+            layers.Dense(3, dtype="float32"),
+        ]
+    )
+    optimizer = tfdml.optimizers.DistributedOptimizer(
+        keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9),
+        compression=compression,
+        gradient_accumulation_steps=2,
+        initial_scale=1024.0,
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=1)
+    return model
+
+
+def make_data(kind: str) -> Any:
+    """Batches of (x, y) in one of several kinds of plain pipelines."""
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(ROWS, FEATURES)).astype("float32")
+    y = generator.integers(3, size=ROWS)
+    data = tf.data.Dataset.from_tensor_slices((x, y))
+    if kind == "shuffled":
+        return data.shuffle(ROWS, seed=3).batch(BATCH)
+    if kind == "uncounted":
+        return data.shuffle(20, seed=3).batch(BATCH).filter(lambda x, y: True)
+    if kind == "in order":
+        return data.batch(BATCH)
+    assert kind == "from python"
+    spec = data.batch(BATCH).element_spec
+    return tf.data.Dataset.from_generator(
+        lambda: iter(data.batch(BATCH).as_numpy_iterator()), output_signature=spec
+    )
+
+
+def train(
+    directory: str,
+    die_after: int | None = None,
+    *,
+    strategy_name: str = "multi_worker",
+    data: str = "in order",
+    source: str | None = None,
+    save_freq: str | int = 4,
+    compression: Any = None,
+    precision: str = "float32",
+    dying_task: int = 1,
+    signum: int = signal.SIGKILL,
+    num_virtual_devices: int | None = None,
+    fit: dict[str, Any] | None = None,
+    steps_per_execution: int = 1,
+    delete: bool = False,
+) -> dict[str, Any]:
+    """Train; send `signum` to one task after so many steps of this start, if asked."""
+    import keras
+
+    import tfdml
+    from tests.training.source_runs import make_source
     from tfdml.testing import weight_hash
 
-    strategy = tfdml.strategies.create("multi_worker", tfdml.cluster.resolve())
-    keras.utils.set_random_seed(1)
+    cluster = tfdml.cluster.resolve()
+    strategy = tfdml.strategies.create(
+        strategy_name, cluster, num_virtual_devices=num_virtual_devices
+    )
     with strategy.scope():
-        model = keras.Sequential(
-            [
-                keras.layers.Input((8,)),
-                # With 256 units the kernel is large enough to be compressed.
-                keras.layers.Dense(64 if compression is None else 256, "tanh"),
-                keras.layers.Dropout(0.3),
-                keras.layers.Dense(1),
-            ]
-        )
-        optimizer = tfdml.optimizers.DistributedOptimizer(
-            keras.optimizers.Adam(0.01), compression=compression
-        )
-        model.compile(optimizer, "mse")
-    x = np.random.default_rng(0).normal(size=(40, 8)).astype("float32")
-    data = tf.data.Dataset.from_tensor_slices((x, x[:, :1])).batch(8)
+        model = make_model(compression, precision)
+        model.steps_per_execution = steps_per_execution
     trainer = tfdml.Trainer(model, strategy)
+    steps: list[tuple[int, int]] = []
     epochs: list[int] = []
 
-    class Dies(keras.callbacks.Callback):
+    class Seen(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             epochs.append(epoch)
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if epochs[-1] == die_in_epoch and batch == 2 and not trainer.is_chief:
-                os.kill(os.getpid(), signal.SIGKILL)
+            steps.append((epochs[-1], batch))
+            if len(steps) == die_after and cluster.task_index == dying_task:
+                os.kill(os.getpid(), signum)
 
-    backup = tfdml.callbacks.BackupAndRestore(directory, delete_checkpoint=False)
-    history = trainer.fit(data, epochs=4, verbose=False, callbacks=[backup, Dies()])
+        def get_state(self) -> list[Any]:
+            return [list(steps), list(epochs)]
+
+        def set_state(self, state: list[Any]) -> None:
+            self.before = state
+
+    seen, backup = (
+        Seen(),
+        tfdml.callbacks.BackupAndRestore(directory, save_freq, delete_checkpoint=delete),
+    )
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=1.0)
+    decay = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9)
+    csv = keras.callbacks.CSVLogger(directory + ".csv")
+    history = trainer.fit(
+        make_source(source) if source else make_data(data),
+        epochs=EPOCHS,
+        verbose=False,
+        callbacks=[plateau, decay, seen, backup, csv],
+        **(fit or {}),
+    )
     return {
-        "epochs": epochs,
-        "history": history.history,
+        "steps": steps,
+        "history": {
+            name: values
+            for name, values in history.history.items()
+            if name not in ("wire_bytes_per_step", "compression_ratio")
+        },
         "hash": weight_hash(model, include_optimizer=True),
         "iterations": int(model.optimizer.iterations.numpy()),
+        "random": float(np.random.random()),
+        "python": __import__("random").random(),
     }
 
 
-def load_parts(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Load replica state of `parts` in a cluster of another size, and return this task's own."""
+def load_parts(directory: str) -> dict[str, Any]:
+    """The replica state of a snapshot, loaded by a cluster of another size: this task's own, and the sums."""
     import keras
 
     import tfdml
+    from tfdml.checkpoint import Snapshots
     from tfdml.collectives import ReplicaState
 
     strategy = tfdml.strategies.create("multi_worker", tfdml.cluster.resolve())
+    restored = Snapshots(directory).restore()
+    assert restored is not None
+    parts = restored.parts("replicas")
     state = ReplicaState()
     with strategy.scope():
         for key, value in parts[0].items():
@@ -75,4 +162,5 @@ def load_parts(parts: list[dict[str, Any]]) -> dict[str, Any]:
             state.zeros_like(variable, name)
     replicas = strategy.num_replicas_in_sync
     state.load(parts, first_replica=tfdml.cluster.resolve().task_index, num_replicas=replicas)
-    return state.export_local()
+    sums = {key: sum(part[key].sum(axis=0) for part in parts) for key in parts[0]}
+    return {"own": state.export_local(), "sums": sums}

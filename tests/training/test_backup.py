@@ -1,101 +1,176 @@
-"""A job that is killed goes on after its last whole epoch, with the result of a job that was not."""
+"""A job that is killed at any step goes on from its newest snapshot, and ends as if nothing had happened."""
 
 from __future__ import annotations
 
-import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from tests.training.backup_runs import load_parts, train
-from tfdml.checkpoint import Checkpointer, Position
+from tests.training.backup_runs import EPOCHS, STEPS, load_parts, make_model, train
+from tests.training.source_runs import write_data
+from tfdml.checkpoint import load_weights
 from tfdml.errors import ConfigError
-from tfdml.testing import WorkerError, run_workers, start_workers
+from tfdml.testing import WorkerError, run_in_process, run_workers, start_workers
 
-TOPK = {"name": "topk", "start_step": 0}
+ALONE = {"strategy_name": "one_device", "dying_task": 0}
+INT8 = {"name": "int8"}
+TWO = {"strategy_name": "mirrored", "num_virtual_devices": 2, "dying_task": 0}
 
 
-def test_a_killed_job_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
-    undisturbed = run_workers(train, 2, (str(tmp_path / "a"),))
-    assert undisturbed[0]["epochs"] == [0, 1, 2, 3]
-    folder = tmp_path / "b"
+def killed(directory: Path, workers: int, after: int, settings: dict[str, Any]) -> None:
+    """One start that is killed after so many steps."""
+    dying = settings.get("dying_task", 1)
     with (
-        start_workers(train, 2, (str(folder), 2), timeout_seconds=100) as workers,
-        pytest.raises(WorkerError, match="worker 1 failed first"),
+        start_workers(train, workers, (str(directory), after), settings) as group,
+        pytest.raises(WorkerError, match=r"SIGKILL|failed first"),
     ):
-        workers.wait_for(1)
-    restarted = run_workers(train, 2, (str(folder),))
-    assert restarted[0]["epochs"] == restarted[1]["epochs"] == [2, 3]
-    assert restarted[0]["iterations"] == 20
-    assert restarted[0]["hash"] == undisturbed[0]["hash"]
-    assert restarted[0]["hash"] == restarted[1]["hash"]
-    names = sorted(path.name for path in folder.iterdir())
-    assert len(names) == 4, f"two snapshots of two files each, and nothing temporary: {names}"
+        group.wait_for(dying)
 
 
-def test_residuals_go_on_where_they_were(tmp_path):
-    undisturbed = run_workers(train, 2, (str(tmp_path / "a"), None, TOPK))
-    history = undisturbed[0]["history"]
-    assert history == undisturbed[1]["history"]
-    assert history["residual_norm"][0] > 0 and history["compression_ratio"][0] > 2
-    folder = tmp_path / "b"
-    with (
-        start_workers(train, 2, (str(folder), 2, TOPK), timeout_seconds=100) as workers,
-        pytest.raises(WorkerError, match="worker 1 failed first"),
-    ):
-        workers.wait_for(1)
-    restarted = run_workers(train, 2, (str(folder), None, TOPK))
-    assert restarted[0]["epochs"] == [2, 3]
-    assert restarted[0]["hash"] == undisturbed[0]["hash"] == restarted[1]["hash"]
-    names = sorted(path.suffix for path in folder.iterdir())
-    assert names == [".bin", ".bin", ".json", ".json", *[".npz"] * 4]
+def same(result: dict[str, Any], undisturbed: dict[str, Any]) -> None:
+    for name in ("hash", "history", "iterations", "random"):
+        assert result[name] == undisturbed[name], name
 
 
+def check_restarts(tmp_path: Path, workers: int, moments: tuple[int, ...], **settings: Any) -> Any:
+    """Kill a job after each of `moments` steps, start it again, and compare with one that was not killed."""
+    undisturbed = run_workers(train, workers, (str(tmp_path / "whole"),), settings)
+    for after in moments:
+        directory = tmp_path / f"killed-{after}"
+        killed(directory, workers, after, settings)
+        again = run_workers(train, workers, (str(directory),), settings)
+        for result in again:
+            same(result, undisturbed[0])
+        assert again[0]["steps"][0] > (0, 0), "it began anew"
+        rows = [Path(f"{each}.csv").read_text() for each in (tmp_path / "whole", directory)]
+        assert rows[0] == rows[1], "what a logger wrote before is kept, and nothing is there twice"
+    return undisturbed
+
+
+def test_a_plain_pipeline_goes_on_in_the_middle_of_its_shuffled_epoch(tmp_path):
+    check_restarts(tmp_path, 1, (9,), data="shuffled", **ALONE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["shuffled", "in order", "source"])
+def test_one_device_at_many_moments(tmp_path, data):
+    settings = {"data": data}
+    if data == "source":
+        write_data(str(tmp_path))
+        settings = {"source": str(tmp_path)}
+    check_restarts(tmp_path, 1, (6, 10, 12, 13, 17, 18), **ALONE, **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"data": "shuffled", "compression": INT8}, id="int8"),
+        pytest.param({"precision": "mixed_float16", "steps_per_execution": 2}, id="float16"),
+        pytest.param({"compression": {"name": "topk", "start_step": 0}}, id="topk"),
+        pytest.param({"save_freq": "1 epoch", "dying_task": 0}, id="chief, epochs"),
+    ],
+)
+def test_two_workers(tmp_path, settings):
+    check_restarts(tmp_path, 2, (9, 16), **settings)
+
+
+@pytest.mark.slow
+def test_two_virtual_devices(tmp_path):
+    check_restarts(tmp_path, 1, (9,), **TWO, data="in order")
+
+
+@pytest.mark.slow
+def test_data_without_a_number_of_batches_is_read_past_with_a_warning(tmp_path, capfd):
+    settings = {"data": "from python", **ALONE}
+    check_restarts(tmp_path, 1, (9,), **settings)
+    assert "reading past the 4 steps of the epoch" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_one_worker_ends_all_of_them_saved(tmp_path, signum):
+    with start_workers(train, 2, (str(tmp_path / "job"), 9), {"signum": signum}) as workers:
+        for number in (0, 1):
+            with pytest.raises(WorkerError) as error:
+                workers.wait_for(number)
+            assert ("Preempted: 42" if signum == signal.SIGTERM else "Interrupt") in str(error.value)
+    again = run_workers(train, 2, (str(tmp_path / "job"),))
+    # The signal came after step 9, one execution told all tasks, and no step is trained twice.
+    assert again[0]["steps"][0] == again[1]["steps"][0] == divmod(10, STEPS)
+    assert again[0]["steps"][-1] == (EPOCHS - 1, STEPS - 1)
+
+
+@pytest.mark.slow
+def test_no_step_is_repeated_after_sigterm(tmp_path):
+    settings = {"signum": signal.SIGTERM, "compression": INT8, "save_freq": 1000}
+    undisturbed = run_workers(train, 2, (str(tmp_path / "whole"),), settings)
+    with start_workers(train, 2, (str(tmp_path / "job"), 9), settings) as workers:
+        for number in (0, 1):
+            with pytest.raises(WorkerError, match="42"):
+                workers.wait_for(number)
+    for result in run_workers(train, 2, (str(tmp_path / "job"),), settings):
+        same(result, undisturbed[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 3)])
+def test_another_number_of_workers(tmp_path, before, after):
+    """The ids of each step are those of `tests/training/test_source.py` whatever the number; here the loss."""
+    write_data(str(tmp_path))
+    settings = {"source": str(tmp_path), "compression": INT8}
+    undisturbed = run_workers(train, before, (str(tmp_path / "whole"),), settings)[0]
+    directory = tmp_path / "job"
+    killed(directory, before, 9, settings)
+    again = run_workers(train, after, (str(directory),), settings)
+    assert again[0]["hash"] == again[-1]["hash"]
+    assert again[0]["steps"][0] in ((0, 4), (1, 2))
+    losses, expected = again[0]["history"]["loss"], undisturbed["history"]["loss"]
+    assert losses[0] == pytest.approx(expected[0], rel=0.02)
+    assert losses == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.slow
+def test_the_end_is_saved_and_starting_again_changes_nothing(tmp_path):
+    settings = {**ALONE, "save_freq": 4}
+    first = run_in_process(train, (str(tmp_path / "job"),), settings)
+    again = run_in_process(train, (str(tmp_path / "job"),), settings)
+    assert again["steps"] == [] and again["hash"] == first["hash"]
+    model = make_model()
+    assert load_weights(model, tmp_path / "job").global_step == EPOCHS * STEPS
+
+
+def test_delete_checkpoint_leaves_nothing(tmp_path):
+    run_in_process(train, (str(tmp_path / "job"),), {**ALONE, "delete": True})
+    assert not list((tmp_path / "job").glob("snapshot-*"))
+
+
+@pytest.mark.slow
 def test_three_workers_take_over_the_residuals_of_two(tmp_path):
-    run_workers(train, 2, (str(tmp_path), None, TOPK))
-    parts = [dict(np.load(path)) for path in sorted(tmp_path.glob("snapshot-*20.task*.npz"))]
-    (key,) = [key for key in parts[0] if key.endswith("residual")]
-    result = run_workers(load_parts, 3, (parts,))
-    sums = sum(part[key].sum(axis=0) for part in parts)
-    for task in result:
-        np.testing.assert_allclose(task[key][0], sums / 3, rtol=1e-6)
+    topk = {"name": "topk", "start_step": 0}
+    run_workers(train, 2, (str(tmp_path / "job"),), {"compression": topk})
+    result = run_workers(load_parts, 3, (str(tmp_path / "job"),))
+    for key in result[0]["sums"]:
+        for task in result:
+            np.testing.assert_allclose(task["own"][key][0], task["sums"][key] / 3, rtol=1e-6)
 
 
-def test_a_damaged_part_makes_the_snapshot_damaged(tmp_path, caplog):
-    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3)])
-    model.compile("sgd", "mse")
-    checkpointer = Checkpointer(tmp_path)
-    for epoch in (1, 2):
-        position = Position(epoch, 0, epoch)
-        for task in (0, 1):
-            checkpointer.save_part({"a/residual": np.full((1, 9), epoch)}, position, task)
-        checkpointer.save(model, position, num_parts=2)
-    position, parts = checkpointer.restore(model)
-    assert position.epoch == 2 and [part["a/residual"][0, 0] for part in parts] == [2, 2]
-    damaged = next(tmp_path.glob("*2.task1.npz"))
-    damaged.write_bytes(damaged.read_bytes()[:-30])
-    position, parts = checkpointer.restore(model)
-    assert position.epoch == 1 and len(parts) == 2
-    damaged.unlink()
-    assert checkpointer.restore(model)[0].epoch == 1
-    assert "is damaged" in caplog.text
-    checkpointer.delete()
-    assert not list(tmp_path.iterdir())
-
-
-def test_steps_within_an_epoch_are_refused_for_now():
+@pytest.mark.parametrize(
+    "frequency", [0, -1, True, "often", "1.5 steps", "0 seconds", "epochs", 2.5, None]
+)
+def test_a_frequency_that_is_none_is_refused(frequency):
     import tfdml
 
-    with pytest.raises(ConfigError, match="`save_freq` must be 'epoch', got 7"):
-        tfdml.callbacks.BackupAndRestore("somewhere", save_freq=7)
+    with pytest.raises(ConfigError, match="`save_freq` must be 'epoch', a number of steps"):
+        tfdml.callbacks.BackupAndRestore("somewhere", save_freq=frequency)
 
 
-def test_manifest_tells_where_training_stood(tmp_path):
-    run_workers(train, 2, (str(tmp_path),))
-    newest = sorted(tmp_path.glob("*.json"))[-1]
-    assert json.loads(newest.read_text())["position"] == {
-        "epoch": 4,
-        "step_in_epoch": 0,
-        "global_step": 20,
-    }
+def test_no_directory_is_refused():
+    import tfdml
+
+    with pytest.raises(ConfigError, match="`backup_dir` must be a directory"):
+        tfdml.callbacks.BackupAndRestore("")
+    assert not os.path.exists("somewhere")

@@ -1,4 +1,6 @@
-"""The state of Keras's callbacks: best values, patience used up, best weights, History.
+"""The state of Keras's callbacks: best values, patience used up, best weights, History, counters.
+
+Counters have private names: without them a restart would save and log at other batches.
 
 Other callbacks can have theirs saved with two methods: `get_state()`, which returns what JSON can say, and
 `set_state(state)`.
@@ -20,9 +22,22 @@ _log = logging.getLogger("tfdml")
 _NUMBERS: dict[type, tuple[str, ...]] = {
     keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("wait", "cooldown_counter", "best"),
-    keras.callbacks.ModelCheckpoint: ("best",),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_batches_seen_since_last_saving",
+        "_last_batch_seen",
+    ),
+    keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
+    keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
 }
 _OWN = "state"
+
+
+def go_on_writing(callbacks: Sequence[Any]) -> None:
+    """Let callbacks keep what they have written before a restart; call before their `on_train_begin`."""
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            callback.append = True
 
 
 def capture_callbacks(
@@ -49,6 +64,9 @@ def capture_callbacks(
                 for name, values in callback.history.items()
             }
             state["epoch"] = [int(epoch) for epoch in getattr(callback, "epoch", [])]
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            file = callback.csv_file
+            state["num_bytes"] = file.tell() if file and not file.closed else 0
         if hasattr(callback, "get_state") and hasattr(callback, "set_state"):
             state[_OWN] = callback.get_state()
         best = getattr(callback, "best_weights", None)
@@ -94,6 +112,9 @@ def _give(callback: Any, state: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     if isinstance(callback, keras.callbacks.History):
         callback.history = {name: list(values) for name, values in state["history"].items()}
         callback.epoch = list(state["epoch"])
+    if isinstance(callback, keras.callbacks.CSVLogger) and hasattr(callback.csv_file, "truncate"):
+        callback.csv_file.truncate(state["num_bytes"])  # what came after the snapshot comes again
+        callback.append_header = not state["num_bytes"]
     if _OWN in state:
         callback.set_state(state[_OWN])
     if "num_best_weights" in state:

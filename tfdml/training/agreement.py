@@ -6,6 +6,7 @@ import functools
 
 import tensorflow as tf
 
+from tfdml import heartbeat
 from tfdml.collectives import raw
 
 
@@ -50,14 +51,16 @@ class Agreement:
         """What every task answers, in the order of tasks, as float32. Every task must ask at the same point."""
         if not self.several_tasks:
             return [number]
-        numbers = self._numbers(tf.constant(number, tf.float32)).numpy()
+        with heartbeat.waiting():
+            numbers = self._numbers(tf.constant(number, tf.float32)).numpy()
         return [float(value) for value in numbers[:: self._local]]
 
     def any(self, vote: bool) -> bool:
         """Whether any task votes yes. Every task must ask at the same point."""
         if not self.several_tasks:
             return bool(vote)
-        return float(self._count(tf.constant(float(bool(vote))))) > 0
+        with heartbeat.waiting():
+            return float(self._count(tf.constant(float(bool(vote))))) > 0
 
     def same(self, number: int) -> bool:
         """Whether every task has the same whole number (exact below 2^24)."""

@@ -105,6 +105,7 @@ class Callbacks(keras.callbacks.CallbackList):
                 "Use tfdml.callbacks.BackupAndRestore, which takes its place."
             )
         self.asks_every_execution = several_tasks and may_stop_within_epoch(given)
+        self._given = [_unwrap(callback) for callback in given]
         chosen: list[keras.callbacks.Callback] = []
         for callback in given:
             if not runs_on_chief_only(callback):
@@ -114,6 +115,12 @@ class Callbacks(keras.callbacks.CallbackList):
         super().__init__(
             [*chosen, *own], add_history=add_history, add_progbar=False, model=model, **params
         )
+
+    @property
+    def stateful(self) -> list[keras.callbacks.Callback]:
+        """All whose state is saved, the same list on every task: also those that run on the chief only."""
+        history = [c for c in self.callbacks if isinstance(c, keras.callbacks.History)]
+        return [*self._given, *(c for c in history if c not in self._given)]
 
 
 def _unwrap(callback: keras.callbacks.Callback) -> keras.callbacks.Callback:

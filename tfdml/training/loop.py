@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from tfdml import heartbeat
 from tfdml.checkpoint import Position
+from tfdml.checkpoint.iterator_state import iterator_bytes, load_iterator
 from tfdml.data.read_errors import data_errors
 from tfdml.training import metrics, replica
 from tfdml.training.metrics import Logs
@@ -18,6 +20,46 @@ from tfdml.training.stream import BEGINNING, Stream
 StepFunction = Callable[[Any], Any]
 # Steps done, examples in them, whether the data has ended, the last logs.
 State = tuple[tf.Tensor, tf.Tensor, tf.Tensor, Logs]
+# A task asks for something by a vote; what some task asks for all know after the execution, at no cost.
+NUM_VOTES = 3
+
+
+class Execution(NamedTuple):
+    """What one execution did; the same on every task.
+
+    Attributes:
+        steps: how many there were, fewer than were wanted only at the end of the data.
+        examples: in them, on all replicas together.
+        logs: of all steps since the metrics were reset.
+        votes: for each, whether some task had voted for it.
+    """
+
+    steps: int
+    examples: int
+    logs: Logs
+    votes: tuple[bool, ...]
+
+
+def loop_for(
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    step_name: str,
+    stream: Stream,
+    *,
+    counts_steps: bool,
+    start: Position = BEGINNING,
+) -> ExecutionLoop:
+    """The loop over `model.train_step` or `model.test_step`, which may be the user's own."""
+    overridden = getattr(type(model), step_name) is not getattr(keras.Model, step_name)
+    return ExecutionLoop(
+        model,
+        strategy,
+        getattr(model, step_name),
+        stream,
+        start=start,
+        counts_steps=counts_steps,
+        carries_logs=overridden,
+    )
 
 
 class ExecutionLoop:
@@ -29,7 +71,7 @@ class ExecutionLoop:
         step: `model.train_step` or `model.test_step`.
         stream: where the slices come from. Of an endless stream the loop owns one iterator, which costs nothing
             a call; passing one to a compiled function costs about a millisecond.
-        start: where an endless stream begins.
+        start: where the stream begins the first time.
         counts_steps: the caller asks for no more steps than there are, so the end need not be looked for.
         carries_logs: the user's own step returns logs that are no metrics; the last ones are kept.
     """
@@ -48,6 +90,7 @@ class ExecutionLoop:
         self._model = model
         self._strategy = strategy
         self._stream = stream
+        self._start = start
         self._iterator: Any = iter(stream.open(start)) if stream.endless else None
         self._counts_steps = counts_steps
         self._step = tf.function(step, jit_compile=True) if model.jit_compile else step
@@ -57,28 +100,52 @@ class ExecutionLoop:
         self._local_state = metrics.local_state(model)
         # Compiled by whether one step is wanted (no loop then).
         self._compiled: dict[bool, Callable[..., Any]] = {}
+        self._voted = (False,) * NUM_VOTES
+        with tf.device("CPU:0"):
+            self._votes = tf.Variable(tf.zeros([NUM_VOTES], tf.float64), trainable=False)
 
     def new_pass(self) -> None:
         """Begin to read the data from its start, unless the stream is endless."""
         if not self._stream.endless:
-            self._iterator = iter(self._stream.open(BEGINNING))
+            self._iterator = iter(self._stream.open(self._start))
+            self._start = BEGINNING
 
-    def __call__(self, max_steps: int) -> tuple[int, int, Logs]:
-        """Run up to `max_steps` steps.
-
-        Returns:
-            How many steps there were (fewer only at the end of the data), the examples in them on all
-            replicas together, and the logs.
-        """
+    def __call__(self, max_steps: int, votes: Sequence[bool] = ()) -> Execution:
+        """Run up to `max_steps` steps, and read the metrics. `votes` are this task's, NUM_VOTES or none."""
         if self._log_spec is None:
             self._log_spec = self._trace_log_spec()
         if max_steps not in self._max_steps:
             self._max_steps[max_steps] = tf.constant(max_steps)
+        if votes and tuple(votes) != self._voted:
+            self._voted = tuple(votes)
+            self._votes.assign([float(vote) for vote in votes])
         run = self._function(single=self._model.steps_per_execution == 1)
         arguments = () if self._stream.endless else (self._iterator,)
-        with data_errors():
-            done, examples, logs = run(self._max_steps[max_steps], *arguments)
-        return int(done), int(examples), metrics.to_python(logs)
+        with data_errors(), heartbeat.waiting():
+            done, examples, logs, voted = run(self._max_steps[max_steps], *arguments)
+            told = tuple(bool(vote > 0) for vote in voted.numpy())
+        return Execution(int(done), int(examples), metrics.to_python(logs), told)
+
+    # -- where this task's data stands
+
+    @property
+    def begins_anywhere(self) -> bool:
+        """Whether the stream finds the very batches of the position it starts at."""
+        return self._stream.begins_anywhere
+
+    def data_state(self) -> bytes | None:
+        """The state of the iterator; None where it has none that says where it stands, or copies to devices.
+
+        Raises:
+            DataError: the pipeline cannot be saved.
+        """
+        if not (self._stream.has_state and isinstance(self._iterator, tf.data.Iterator)):
+            return None
+        return iterator_bytes(self._iterator)
+
+    def load_data_state(self, state: bytes) -> None:
+        """Bring the iterator of a loop that began at BEGINNING to where `data_state` found it."""
+        load_iterator(self._iterator, state)
 
     def _function(self, single: bool) -> Callable[..., Any]:
         if single not in self._compiled:
@@ -99,7 +166,7 @@ class ExecutionLoop:
 
     def _execute(
         self, iterator: Any, max_steps: tf.Tensor, single: bool
-    ) -> tuple[tf.Tensor, tf.Tensor, Logs]:
+    ) -> tuple[tf.Tensor, tf.Tensor, Logs, tf.Tensor]:
         assert self._log_spec is not None
         blank = {name: tf.zeros(s.shape, s.dtype) for name, s in self._log_spec.items()}
         state: State = (tf.constant(0), tf.constant(0, tf.int64), tf.constant(False), blank)
@@ -114,8 +181,9 @@ class ExecutionLoop:
                 state,
             )
         done, examples, _, logs = state
-        read = self._strategy.run(self._read, args=(logs,))
-        return done, examples, tf.nest.map_structure(self._first_local, read)
+        read, votes = self._strategy.run(self._read, args=(logs,))
+        read = tf.nest.map_structure(self._first_local, read)
+        return done, examples, read, self._first_local(votes)
 
     def _one_step(
         self, iterator: Any, done: tf.Tensor, examples: tf.Tensor, ended: tf.Tensor, logs: Logs
@@ -164,8 +232,9 @@ class ExecutionLoop:
             variable.value.assign(value)
         return tf.constant(0)
 
-    def _read(self, logs: Logs) -> Logs:
-        return metrics.read_on_replica(self._model, self._describe(None, None), logs)
+    def _read(self, logs: Logs) -> tuple[Logs, tf.Tensor]:
+        votes = tf.identity(self._votes)
+        return metrics.read_on_replica(self._model, self._describe(None, None), logs, votes)
 
     def _describe(self, rows: tf.Tensor | None, global_rows: tf.Tensor | None) -> ReplicaStep:
         context = tf.distribute.get_replica_context()

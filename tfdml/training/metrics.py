@@ -2,7 +2,7 @@
 
 Keras metrics keep a local sum on every replica; reading one adds them up, a collective for every variable.
 Here all of them travel in one float64 vector (counts stay exact up to 2^53), together with the
-moving statistics that replicas must agree on.
+moving statistics that replicas must agree on, and with what tasks have to tell each other.
 """
 
 from __future__ import annotations
@@ -43,25 +43,29 @@ def local_state(model: keras.Model) -> list[keras.Variable]:
     return [*model.metrics_variables, *drifting_variables(model)]
 
 
-def read_on_replica(model: keras.Model, step: ReplicaStep, last_logs: Logs) -> Logs:
+def read_on_replica(
+    model: keras.Model, step: ReplicaStep, last_logs: Logs, votes: tf.Tensor
+) -> tuple[Logs, tf.Tensor]:
     """Sum the metrics over replicas, average what drifts, and return the logs; call in replica context.
 
     Args:
         model: its metrics must have been built.
         step: tells the replica's position and the number of replicas.
         last_logs: what a user's own step returned last on this replica; averaged over replicas.
+        votes: float64 [k], of this task.
 
     Returns:
-        name -> tensor, the same on every replica.
+        name -> tensor, the same on every replica; and the votes, positive where some task's was.
     """
     if step.num_replicas == 1:
-        return _merge(model.get_metrics_result(), last_logs)
+        return _merge(model.get_metrics_result(), last_logs), votes
     metrics = model.metrics_variables
     drifting = drifting_variables(model)
     share = tf.constant(1.0 / step.num_replicas, tf.float64)
     parts = [_contribution(variable, step, share) for variable in metrics]
     parts += [tf.cast(variable.value, tf.float64) * share for variable in drifting]
     parts += [tf.cast(value, tf.float64) * share for value in last_logs.values()]
+    parts.append(votes)
     flat = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
     total = raw.sum_over_replicas(flat)
     sizes = [part.shape.num_elements() for part in parts]
@@ -80,9 +84,9 @@ def read_on_replica(model: keras.Model, step: ReplicaStep, last_logs: Logs) -> L
         results = model.get_metrics_result()
     logs = {
         name: tf.cast(piece, value.dtype)
-        for (name, value), piece in zip(last_logs.items(), pieces[end:], strict=True)
+        for (name, value), piece in zip(last_logs.items(), pieces[end:-1], strict=True)
     }
-    return _merge(results, logs)
+    return _merge(results, logs), pieces[-1]
 
 
 def _contribution(variable: keras.Variable, step: ReplicaStep, share: tf.Tensor) -> tf.Tensor:

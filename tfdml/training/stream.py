@@ -33,8 +33,11 @@ class Stream:
     """A distributed, endless data set of slices.
 
     Attributes:
-        open: from a position to what to iterate over for (data, rows, global_rows). Only a Source can begin within
-            an epoch, and begins at its own order of the epoch; another data set begins anew.
+        open: from a position to what to iterate over for (data, rows, global_rows). A Source begins there; another
+            data set begins anew and reads past the steps of the epoch.
+        begins_anywhere: whether `open` finds the very batches of the position, at no cost (a Source).
+        has_state: whether the state of its iterator says where it stands. TensorFlow restores a `concatenate` wrongly
+            (tests/upstream/test_iterator_state.py), which marks the ends of passes where no number of batches does.
         endless: one iterator makes pass after pass; else it makes one, and then only says that it has ended.
         num_batches: batches in one pass, or None when only reading tells.
         constant_rows: examples in every batch where that never changes and no end shows: then the stream
@@ -45,6 +48,8 @@ class Stream:
     """
 
     open: Callable[[Position], Any]
+    begins_anywhere: bool
+    has_state: bool
     endless: bool
     num_batches: int | None
     constant_rows: int | None
@@ -95,7 +100,7 @@ def make_stream(
         part = _slice(batch[0] if len(batch) == 1 else batch, replica, num_replicas, equal)
         return part[0] if bare else part
 
-    def local_slices(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def local_slices(context: tf.distribute.InputContext, skip: int) -> tf.data.Dataset:
         per_task = num_replicas // context.num_input_pipelines
         first = context.input_pipeline_id * per_task
 
@@ -110,13 +115,16 @@ def make_stream(
             slices = slices.concatenate(_end_of(slices.element_spec))
         elif not counted:
             slices = slices.concatenate(_end_of(slices.element_spec).take(per_task)).repeat()
+        slices = _past(slices, skip * per_task)
         options = tf.data.Options()
         options.deterministic = True
         slices = slices.with_options(options)
         return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     return Stream(
-        open=_at_the_beginning(_distribute(strategy, local_slices)),
+        open=_reading_past(strategy, local_slices),
+        begins_anywhere=False,
+        has_state=endless and counted,
         endless=endless,
         num_batches=cardinality if cardinality > 0 else None,
         constant_rows=rows if bare else None,
@@ -133,7 +141,7 @@ def _stream_from_function(
 ) -> Stream:
     specs: list[Any] = []
 
-    def local_slices(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def local_slices(context: tf.distribute.InputContext, skip: int) -> tf.data.Dataset:
         data = function(context)
         if not isinstance(data, tf.data.Dataset):
             raise DataError(
@@ -161,10 +169,22 @@ def _stream_from_function(
                 )
             )
             slices = slices.concatenate(filler.cache().repeat())
+        slices = _past(slices, skip * strategy.num_replicas_in_sync // context.num_input_pipelines)
         return slices.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
-    distributed = _distribute(strategy, local_slices)
-    return Stream(_at_the_beginning(distributed), repeat, None, None, False, False, specs[0])
+    open_at = _reading_past(strategy, local_slices)
+    open_at(BEGINNING)  # for the element_spec
+    return Stream(
+        open=open_at,
+        begins_anywhere=False,
+        has_state=repeat,
+        endless=repeat,
+        num_batches=None,
+        constant_rows=None,
+        equal_slices=False,
+        global_rows_known=False,
+        element_spec=specs[0],
+    )
 
 
 def _stream_from_source(source: Source, strategy: tf.distribute.Strategy, endless: bool) -> Stream:
@@ -197,6 +217,8 @@ def _stream_from_source(source: Source, strategy: tf.distribute.Strategy, endles
 
     return Stream(
         open=open_at,
+        begins_anywhere=True,
+        has_state=False,
         endless=endless,
         num_batches=steps,
         constant_rows=order.global_batch_size if bare else None,
@@ -221,16 +243,24 @@ def _for_replicas(
     return tf.data.Dataset.range(part.first_replica, end, output_type=tf.int32).map(of_replica)
 
 
-def _at_the_beginning(distributed: Any) -> Callable[[Position], Any]:
+def _reading_past(
+    strategy: tf.distribute.Strategy,
+    local_slices: Callable[[tf.distribute.InputContext, int], tf.data.Dataset],
+) -> Callable[[Position], Any]:
+    """`Stream.open` of a data set that can begin at its start only."""
+    opened: dict[int, Any] = {}
+
     def open_at(start: Position) -> Any:
-        if start.step_in_epoch:
-            raise DataError(
-                f"training is to go on at step {start.step_in_epoch} of an epoch, and this data set can only begin "
-                "at its start. Use a tfdml.data.Source, which can begin at any step."
-            )
-        return distributed
+        steps = start.step_in_epoch
+        if steps not in opened:
+            opened[steps] = _distribute(strategy, lambda context: local_slices(context, steps))
+        return opened[steps]
 
     return open_at
+
+
+def _past(slices: tf.data.Dataset, num_elements: int) -> tf.data.Dataset:
+    return slices.skip(num_elements) if num_elements else slices
 
 
 def static_rows(element_spec: Any) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from typing import Any
 
 import keras
@@ -12,23 +13,24 @@ import tensorflow as tf
 from tfdml import strategies
 from tfdml.checkpoint import Position
 from tfdml.data.source import Source
-from tfdml.errors import ConfigError, DataError
+from tfdml.errors import ConfigError
+from tfdml.testing import faults
 from tfdml.training import keras_batchnorm, keras_losses, keras_random, prepare
 from tfdml.training.agreement import Agreement
 from tfdml.training.backup import BackupAndRestore
 from tfdml.training.callbacks import Callbacks
 from tfdml.training.class_weight import with_class_weight
-from tfdml.training.exchange_report import check_same_library, exchange_logs
-from tfdml.training.loop import ExecutionLoop
+from tfdml.training.evaluation import Evaluation
+from tfdml.training.exchange_report import check_same_library
+from tfdml.training.fit import Fit
+from tfdml.training.loop import loop_for
 from tfdml.training.metrics import Logs
 from tfdml.training.predict import predict
 from tfdml.training.progress import ProgressReporter
-from tfdml.training.stream import BEGINNING, Data, Stream, make_stream
+from tfdml.training.recovery import Recovery
+from tfdml.training.stream import Data, Stream, make_stream
 
 _log = logging.getLogger("tfdml")
-
-# Compiled evaluation loops that are kept, by data set.
-_KEPT_EVALUATIONS = 4
 
 keras_losses.install()
 keras_batchnorm.install()
@@ -61,7 +63,7 @@ class Trainer:
         prepare.check_jit(model, self.strategy)
         prepare.use_distributed_optimizer(model, self.strategy)
         self._agreement = Agreement(self.strategy)
-        self._streams: dict[tuple[int, bool], tuple[Any, Stream, ExecutionLoop]] = {}
+        self._evaluation = Evaluation(model, self.strategy)
 
     @property
     def is_chief(self) -> bool:
@@ -105,7 +107,7 @@ class Trainer:
         stream = make_stream(
             train_data, self.strategy, endless=True, marks_end=steps_per_epoch is None
         )
-        model = self.model
+        model, agreement = self.model, self._agreement
         prepare.build(model, self.strategy, stream.element_spec)
         compresses = (
             model.optimizer is not None
@@ -115,124 +117,61 @@ class Trainer:
         if compresses:
             check_same_library(self.strategy)
         steps = steps_per_epoch or stream.num_batches
-        backup = next((c for c in callbacks or [] if isinstance(c, BackupAndRestore)), None)
-        start = Position(initial_epoch, 0, 0)
-        if backup is not None:
-            start = self._restore(backup, start)
-        loop = self._loop(
-            stream,
-            "train_step",
-            start=_in_stream(start, stream, steps),
-            counts_steps=steps is not None,
-        )
-        self._examples = 0
-        reporter = ProgressReporter(lambda: self._examples, steps, epochs)
         shows = self.is_chief and verbose not in (False, 0)
-        hooks = self._callbacks(
-            callbacks, [reporter] if shows else [], epochs=epochs, steps=steps, add_history=True
-        )
-        # Also where a task has another list of callbacks than the rest: they must ask at the same points.
-        hooks.asks_every_execution = self._agreement.any(hooks.asks_every_execution)
-        model.stop_training = False
-        try:
-            hooks.on_train_begin()
-            logs: Logs = {}
-            for epoch in range(start.epoch, epochs):
-                model.reset_metrics()
-                hooks.on_epoch_begin(epoch)
-                loop.new_pass()
-                first_step = start.step_in_epoch if epoch == start.epoch else 0
-                logs = self._train_epoch(loop, first_step, steps, hooks)
-                if validation_data is not None and (epoch + 1) % validation_freq == 0:
-                    validation = self._evaluate(validation_data, validation_steps, hooks)
-                    logs = logs | {f"val_{name}": value for name, value in validation.items()}
-                if compresses:
-                    logs = logs | exchange_logs(model.optimizer, self._agreement)
-                hooks.on_epoch_end(epoch, logs)
-                if backup is not None:
-                    self._save(backup, epoch + 1)
-                if self._agreement.any(model.stop_training):
-                    break
-            if model.optimizer is not None and epochs > start.epoch:
-                model.optimizer.finalize_variable_values(model.trainable_variables)
-            hooks.on_train_end(logs)
-        finally:
-            reporter.close()
-        if compresses and shows:
-            _log.info("gradients: %s", model.optimizer.exchange_stats())
+        fit: Fit
+        reporter = ProgressReporter(lambda: fit.examples, steps, epochs)
+        callbacks = faults.with_environment(callbacks)
+        backup = next((c for c in callbacks if isinstance(c, BackupAndRestore)), None)
+        recovery = backup and Recovery(backup, model, self.strategy, agreement)
+
+        def validate(votes: Any, between: Any) -> Logs:
+            return self._evaluation.run(validation_data, validation_steps, hooks, votes, between)
+
+        with recovery or nullcontext(), closing(reporter):
+            start = Position(initial_epoch, 0, 0)
+            data_start = _in_stream(start, stream, steps)
+            if recovery is not None:
+                start = recovery.find(start)
+                if not recovery.has_data_state:  # which continues an iterator from the beginning
+                    data_start = _in_stream(start, stream, steps)
+            hooks = self._callbacks(
+                callbacks,
+                [reporter] if shows else [],
+                epochs=epochs,
+                steps=steps,
+                global_step=start.global_step,
+                add_history=True,
+            )
+            # Also where a task has another list of callbacks than the rest: they must ask at the same points.
+            hooks.asks_every_execution = agreement.any(hooks.asks_every_execution)
+            fit = Fit(
+                model=model,
+                agreement=agreement,
+                loop=loop_for(
+                    model,
+                    self.strategy,
+                    "train_step",
+                    stream,
+                    start=data_start,
+                    counts_steps=steps is not None,
+                ),
+                hooks=hooks,
+                start=start,
+                epochs=epochs,
+                steps=steps,
+                validate=None if validation_data is None else validate,
+                validation_freq=validation_freq,
+                recovery=recovery,
+                compresses=compresses,
+            )
+            fit.run()
+            if compresses and shows:
+                _log.info("gradients: %s", model.optimizer.exchange_stats())
+            if recovery is not None:
+                recovery.end(fit.position, fit.logs)
         # A task that leaves early would take its part of the cluster away from the others.
-        self._agreement.barrier()
-        if backup is not None and backup.delete_checkpoint and self.is_chief:
-            backup.checkpointer.delete()
+        agreement.barrier()
         return model.history
-
-    def _restore(self, backup: BackupAndRestore, start: Position) -> Position:
-        """Load the newest snapshot on every task and return where to begin: `start` where there is none."""
-        restored = backup.checkpointer.restore(self.model)
-        epoch = start.epoch if restored is None else restored[0].epoch
-        if not self._agreement.same(epoch):
-            raise DataError(
-                f"tasks found different snapshots in {backup.checkpointer.directory} (this one: epoch {epoch}). "
-                "Put the directory on storage that every task sees."
-            )
-        if restored is None:
-            return start
-        position, parts = restored
-        if self.is_chief:
-            _log.info("going on after epoch %d, step %d", position.epoch, position.global_step)
-        if parts:
-            replicas = self.strategy.num_replicas_in_sync
-            self.model.optimizer.replica_state.load(
-                parts,
-                first_replica=self._agreement.task * (replicas // self._agreement.num_tasks),
-                num_replicas=replicas,
-            )
-        return position
-
-    def _save(self, backup: BackupAndRestore, epoch: int) -> None:
-        """Write a snapshot: every task what it alone has, then the chief the rest."""
-        position = Position(epoch, 0, int(self.model.optimizer.iterations.numpy()))
-        part = self.model.optimizer.replica_state.export_local()
-        num_parts = self._agreement.num_tasks if part else 0
-        failure: OSError | None = None
-        try:
-            if part:
-                backup.checkpointer.save_part(part, position, self._agreement.task)
-        except OSError as error:
-            failure = error
-        # Also the barrier before the chief says that the snapshot is whole.
-        if part and self._agreement.any(failure is not None):
-            raise DataError(
-                f"a task could not write its part of the snapshot to {backup.checkpointer.directory} "
-                f"({failure or 'not this task'}). Older snapshots are whole; free space there and start again."
-            ) from failure
-        if self.is_chief:
-            backup.checkpointer.save(self.model, position, num_parts)
-
-    def _train_epoch(
-        self, loop: ExecutionLoop, first_step: int, steps: int | None, hooks: Callbacks
-    ) -> Logs:
-        model = self.model
-        at_once = model.steps_per_execution
-        step, self._examples, logs = first_step, 0, {}
-        while steps is None or step < steps:
-            hooks.on_train_batch_begin(step)
-            wanted = at_once if steps is None else min(at_once, steps - step)
-            done, examples, new_logs = loop(wanted)
-            if done == 0:
-                break
-            step, logs = step + done, new_logs
-            self._examples += examples
-            hooks.on_train_batch_end(step - 1, logs)
-            if hooks.asks_every_execution:
-                model.stop_training = self._agreement.any(model.stop_training)
-            if model.stop_training or done < wanted:
-                break
-        if step == first_step:
-            raise DataError(
-                "the training data yielded no batch. Check its source, and any filter or take."
-            )
-        return logs
 
     # -- evaluation and prediction
 
@@ -246,47 +185,7 @@ class Trainer:
     ) -> Logs:
         """Return loss and metrics over `data` (every example counted once) as a dict of floats."""
         _check_counts(steps=steps)
-        return self._evaluate(data, steps, self._callbacks(callbacks, [], steps=steps))
-
-    def _evaluate(self, data: Data, steps: int | None, hooks: Callbacks) -> Logs:
-        stream, loop = self._evaluation(data)
-        model = self.model
-        model.reset_metrics()
-        model.stop_evaluating = False
-        hooks.on_test_begin()
-        at_once = model.steps_per_execution
-        limit = stream.num_batches if steps is None else min(steps, stream.num_batches or steps)
-        loop.new_pass()
-        step, logs = 0, {}
-        while limit is None or step < limit:
-            hooks.on_test_batch_begin(step)
-            wanted = at_once if limit is None else min(at_once, limit - step)
-            done, _, new_logs = loop(wanted)
-            if done == 0:
-                break
-            step, logs = step + done, new_logs
-            hooks.on_test_batch_end(step - 1, logs)
-            if done < wanted:
-                break
-        if step == 0:
-            raise DataError(
-                "the evaluation data yielded no batch. Check its source, and any filter or take."
-            )
-        hooks.on_test_end(logs)
-        return logs
-
-    def _evaluation(self, data: Data) -> tuple[Stream, ExecutionLoop]:
-        """The stream and the compiled loop for `data`, kept so that every epoch's validation reuses them."""
-        key = (id(data), self.model.run_eagerly)
-        if key not in self._streams:
-            while len(self._streams) >= _KEPT_EVALUATIONS:
-                self._streams.pop(next(iter(self._streams)))
-            stream = make_stream(data, self.strategy)
-            prepare.build(self.model, self.strategy, stream.element_spec)
-            loop = self._loop(stream, "test_step", counts_steps=stream.num_batches is not None)
-            self._streams[key] = (data, stream, loop)
-        _, stream, loop = self._streams[key]
-        return stream, loop
+        return self._evaluation.run(data, steps, self._callbacks(callbacks, [], steps=steps))
 
     @strategies.names_lost_peers
     def predict(self, data: tf.data.Dataset | Source, *, steps: int | None = None) -> Any:
@@ -300,25 +199,6 @@ class Trainer:
         return predict(self.model, self.strategy, data, steps)
 
     # -- parts
-
-    def _loop(
-        self,
-        stream: Stream,
-        step_name: str,
-        *,
-        counts_steps: bool,
-        start: Position = BEGINNING,
-    ) -> ExecutionLoop:
-        overridden = getattr(type(self.model), step_name) is not getattr(keras.Model, step_name)
-        return ExecutionLoop(
-            self.model,
-            self.strategy,
-            getattr(self.model, step_name),
-            stream,
-            start=start,
-            counts_steps=counts_steps,
-            carries_logs=overridden,
-        )
 
     def _callbacks(
         self,
@@ -339,7 +219,7 @@ class Trainer:
 
 def _in_stream(position: Position, stream: Stream, steps: int | None) -> Position:
     """Where the data stands: its own epochs have other lengths where `steps_per_epoch` was given."""
-    if steps is None or stream.num_batches is None or steps == stream.num_batches:
+    if steps is None or stream.num_batches is None:
         return position
     done = position.epoch * steps + position.step_in_epoch
     epoch, step = divmod(done, stream.num_batches)
