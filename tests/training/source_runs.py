@@ -131,31 +131,42 @@ def with_trainer(
 
 
 def from_the_middle(directory: str, log: str) -> list[int]:
-    """Go on at step 2 of epoch 1, as if a snapshot said so; returns the steps that callbacks saw."""
+    """Fail after step 2 of epoch 1 was saved and go on; returns the steps that callbacks saw then."""
     import os
 
     import keras
 
     import tfdml
-    from tfdml.checkpoint import Position
 
     strategy = tfdml.strategies.create("one_device")
     with strategy.scope():
         model = make_model()
     trainer = tfdml.Trainer(model, strategy)
-    trainer._restore = lambda backup, start: Position(1, 2, 8)
-    steps = []
+    steps: list[int] = []
+
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            steps.append(batch)
+            if len(steps) == 11:
+                raise ZeroDivisionError
+
+    def fit(folder: str, callbacks: list[Any]) -> None:
+        os.makedirs(os.path.join(log, folder))
+        source = make_source(directory, log=os.path.join(log, folder, "0"))
+        backup = tfdml.callbacks.BackupAndRestore(os.path.join(log, "snapshots"), save_freq=8)
+        trainer.fit(source, epochs=2, callbacks=[backup, *callbacks], verbose=False)
+
+    try:
+        fit("before", [Fails()])
+    except ZeroDivisionError:
+        steps.clear()
     seen = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: steps.append(step))
-    backup = tfdml.callbacks.BackupAndRestore(os.path.join(log, "snapshots"))
-    source = make_source(directory, log=os.path.join(log, "0"))
-    trainer.fit(source, epochs=2, callbacks=[backup, seen], verbose=False)
+    fit("after", [seen])
     return steps
 
 
 def refusals(directory: str) -> list[str]:
     """What is wrong with the data is one sentence; a class weight is none of it."""
-    import tensorflow as tf
-
     import tfdml
     from tfdml.errors import DataError
 
@@ -175,13 +186,6 @@ def refusals(directory: str) -> list[str]:
             attempt()
         except DataError as error:
             messages.append(str(error))
-    trainer._restore = lambda backup, start: tfdml.checkpoint.Position(0, 1, 1)
-    data = tf.data.Dataset.from_tensors((tf.zeros([4, FEATURES]), tf.zeros([4])))
-    try:
-        backup = tfdml.callbacks.BackupAndRestore(directory)
-        trainer.fit(data, callbacks=[backup], verbose=False)
-    except DataError as error:
-        messages.append(str(error))
     return messages
 
 

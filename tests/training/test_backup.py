@@ -97,7 +97,9 @@ def test_a_signal_to_one_worker_ends_all_of_them_saved(tmp_path, signum):
         for number in (0, 1):
             with pytest.raises(WorkerError) as error:
                 workers.wait_for(number)
-            assert ("Preempted: 42" if signum == signal.SIGTERM else "Interrupt") in str(error.value)
+            assert ("Preempted: 42" if signum == signal.SIGTERM else "Interrupt") in str(
+                error.value
+            )
     again = run_workers(train, 2, (str(tmp_path / "job"),))
     # The signal came after step 9, one execution told all tasks, and no step is trained twice.
     assert again[0]["steps"][0] == again[1]["steps"][0] == divmod(10, STEPS)

@@ -127,7 +127,7 @@ def test_training_can_go_on_in_the_middle_of_an_epoch(directory, tmp_path):
     order = Order(ROWS, BATCH, seed=5)
     steps = order.steps_per_epoch
     assert run_in_process(from_the_middle, (directory, str(tmp_path))) == list(range(2, steps))
-    read = batches_of(tmp_path / "0")
+    read = batches_of(tmp_path / "after" / "0")
     assert {tuple(order.record_ids(1, step)) for step in range(2, steps)} <= read
     assert not {tuple(order.record_ids(1, step)) for step in range(2)} & read
 
@@ -135,11 +135,8 @@ def test_training_can_go_on_in_the_middle_of_an_epoch(directory, tmp_path):
 @pytest.mark.slow
 def test_what_is_wrong_with_data_is_one_sentence(tmp_path):
     write_data(str(tmp_path))
-    fit, evaluate, middle = run_in_process(refusals, (str(tmp_path),))
+    fit, evaluate = run_in_process(refusals, (str(tmp_path),))
     assert fit == evaluate
     assert fit.startswith(
         f"{tmp_path}/x-train.tfrecord-00001-of-00003: record 1 at byte 72 does not"
-    )
-    assert middle.startswith(
-        "training is to go on at step 1 of an epoch, and this data set can only"
     )
