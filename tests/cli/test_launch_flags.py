@@ -66,6 +66,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             ["--min_workers=1", "--workers=2", "--max_restarts=3", "--give_up_after=4"],
             "after 4 failures (--give_up_after), but --max_restarts=3 ends the job before",
         ),
+        (["--standby=-1"], "--standby must be 0 or more processes, got -1"),
+        (["--standby=1"], "--standby=1 is for tasks that start again: allow that with"),
+        (["--standby=1", "--ssh", "--hosts=a,b"], "--standby=1 is of no use with --ssh"),
         (["--hosts=a,b", "--min_workers=1", "--node_index=0"], "give --workers, too"),
     ],
 )

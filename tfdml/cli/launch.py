@@ -123,6 +123,7 @@ def _settings(
         hang_timeout_seconds=flags.hang_timeout_seconds,
         min_workers=flags.min_workers,
         give_up_after=flags.give_up_after,
+        num_standby=flags.standby,
     )
 
 

@@ -188,6 +188,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="F",
         help="with --min_workers: how often a worker fails without progress before it is left out (3)",
     )
+    _flag(
+        how,
+        "--standby",
+        type=int,
+        default=0,
+        metavar="S",
+        help="with --max_restarts: processes that have imported TensorFlow and wait to become a task at the "
+        "next start: as many as this host has tasks, because all of them start again. For spawn; what "
+        "tasks are forked from is that already (0)",
+    )
     _flag(how, "--dry_run", action="store_true", help="print each task's TF_CONFIG and command")
     made.add_argument("script", metavar="SCRIPT", help="a Python script")
     rest = made.add_argument(
@@ -208,6 +218,18 @@ def check_restart_flags(flags: argparse.Namespace) -> None:
         raise ConfigError(f"--max_restarts must be 0 or more, got {flags.max_restarts}.")
     if flags.give_up_after < 1:
         raise ConfigError(f"--give_up_after must be 1 or more failures, got {flags.give_up_after}.")
+    if flags.standby < 0:
+        raise ConfigError(f"--standby must be 0 or more processes, got {flags.standby}.")
+    if flags.standby and flags.ssh:
+        raise ConfigError(
+            f"--standby={flags.standby} is of no use with --ssh, where the launchers of other hosts end with each "
+            "start: start the same line on every host without --ssh, or leave --standby out."
+        )
+    if flags.standby and not flags.max_restarts:
+        raise ConfigError(
+            f"--standby={flags.standby} is for tasks that start again: allow that with --max_restarts=N, or leave it "
+            "out."
+        )
     fewest = flags.min_workers
     if fewest is None:
         return

@@ -1,4 +1,4 @@
-"""Runs in a task that has been forked: make the process what plain `python SCRIPT` would be."""
+"""Runs in a task that has been forked, or has waited: make the process what plain `python SCRIPT` would be."""
 
 from __future__ import annotations
 
@@ -26,16 +26,29 @@ def main(
     output: Connection,
     guard: Connection,
 ) -> None:
-    """Run `script` as `__main__` and end with its exit status.
-
-    `path` is `sys.path` without its first entry, which is the script's directory.
-    """
+    """In a process that has just been forked: `become`, in a group of its own that the guard knows."""
     os.setpgid(0, 0)
     os.write(guard.fileno(), registration(os.getpid()))
     guard.close()
-    for fd in (1, 2):
-        os.dup2(output.fileno(), fd)
+    output_fd = os.dup(output.fileno())
     output.close()
+    become(script, arguments, environment, path, output_fd)
+
+
+def become(
+    script: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    path: Sequence[str],
+    output_fd: int,
+) -> None:
+    """Run `script` as `__main__`, print to `output_fd`, and end with the script's exit status.
+
+    `path` is `sys.path` without its first entry, which is the script's directory.
+    """
+    for fd in (1, 2):
+        os.dup2(output_fd, fd)
+    os.close(output_fd)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,15 +1,10 @@
 """What the process that tasks are forked from imports once, so that no task has to: importing this
 module is its effect, and only that process imports it.
-
-It imports TensorFlow and Keras and asks them nothing: a device that is initialised before a fork is
-unusable after it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import gc
 import importlib
 import os
 import signal
@@ -26,13 +21,4 @@ if os.environ.get("TFDML_LAUNCHER_PID", str(os.getppid())) != str(os.getppid()):
 # Ctrl-C during the import ends this process without a traceback; afterwards forkserver ignores it.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-gc.disable()  # Nearly all that the import makes stays: searching it for garbage is a tenth of its time.
-for _name in ("tensorflow", "keras"):
-    with contextlib.suppress(Exception):  # The script's own import shows what is wrong.
-        # By name, because nothing in this package may import TensorFlow as far as a tool can see.
-        importlib.import_module(_name)
-
-gc.enable()
-gc.freeze()  # The collector touches every object it scans; frozen ones stay shared between tasks.
-sys.stdout.flush()
-sys.stderr.flush()
+importlib.import_module("tfdml.launch.warm")

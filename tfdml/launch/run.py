@@ -18,6 +18,7 @@ from tfdml.launch.report import conclude, say
 from tfdml.launch.restarts import Restarts
 from tfdml.launch.settings import Settings
 from tfdml.launch.ssh import WithSsh
+from tfdml.launch.standby import StandbyStarter
 from tfdml.launch.start import ForkStarter, SpawnStarter, Starter
 from tfdml.launch.supervisor import RESTART_VARIABLE, Peers, Supervisor
 
@@ -29,12 +30,17 @@ _HOSTS_REMEDY = (
 )
 
 
-def choose_starter(start_method: str, num_tasks: int) -> Starter:
+def choose_starter(settings: Settings, num_tasks: int) -> Starter:
     """`auto` forks where that saves an import and no GPU driver is there to mind it."""
+    start_method = settings.start_method
     if start_method == "auto":
         several_without_gpu = num_tasks > 1 and not gpus.visible_gpus(os.environ)
         start_method = "fork" if several_without_gpu else "spawn"
-    return ForkStarter() if start_method == "fork" else SpawnStarter()
+    if start_method == "fork":
+        return (
+            ForkStarter()
+        )  # Which needs no standby processes: it is one, for any number of tasks.
+    return StandbyStarter(settings.num_standby) if settings.num_standby else SpawnStarter()
 
 
 def run_on_this_host(plan: Callable[[Sequence[int]], list[Task]], settings: Settings) -> int:
@@ -51,7 +57,7 @@ def run_on_this_host(plan: Callable[[Sequence[int]], list[Task]], settings: Sett
         return tasks
 
     restarts = Restarts(settings, num_workers=len(first), has_new_ports=True)
-    with Supervisor(choose_starter(settings.start_method, len(first)), settings) as supervisor:
+    with Supervisor(choose_starter(settings, len(first)), settings) as supervisor:
         return conclude(supervisor.run(planned, restarts), settings.log_dir)
 
 
@@ -77,7 +83,7 @@ def run_on_many_hosts(
                 "every host."
             )
     _tell_of_ports(tasks, several_hosts=True)
-    starter = choose_starter(settings.start_method, len(tasks))
+    starter = choose_starter(settings, len(tasks))
     if remotes:
         starter = WithSsh(starter)
     with Supervisor(starter, settings, first_start=first_start) as supervisor:
@@ -106,7 +112,7 @@ def run_in_place(found: Place, task: Task, settings: Settings) -> int:
     place.check_port(found)
     _tell_of_ports([task], several_hosts=True)
     peers = Peers(awaited_by(found.cluster), place.start_remedy(found))
-    with Supervisor(choose_starter(settings.start_method, 1), settings) as supervisor:
+    with Supervisor(choose_starter(settings, 1), settings) as supervisor:
         outcome = supervisor.run(lambda _: [task], Restarts(settings), peers=peers)
         status = conclude(outcome, settings.log_dir)
     if outcome.stopped_by is not None and not outcome.reason and outcome.returncodes:

@@ -19,3 +19,4 @@ class Settings:
     hang_timeout_seconds: float = 1800.0
     min_workers: int | None = None
     give_up_after: int = 3
+    num_standby: int = 0

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -72,7 +72,9 @@ class _Grouped:
             os.kill(self.pid, signum)
 
 
-class _Spawned(_Grouped):
+class Spawned(_Grouped):
+    """A process that this one has started itself."""
+
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self._popen = popen
         self.pid = popen.pid
@@ -84,27 +86,42 @@ class _Spawned(_Grouped):
         return self._popen.wait()
 
 
+# The shell registers the group in which the program is going to run before it becomes that program.
+_REGISTER_THEN_RUN = 'echo "+$$" >&0 && exec "$@" </dev/null'
+
+
+def popen_registered(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    guard: Guard,
+    output_fd: int,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start `command` in a group of its own, which the guard knows before it runs."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _REGISTER_THEN_RUN, "sh", *command],
+        env=environment,
+        stdin=guard.fd,
+        stdout=output_fd,
+        stderr=output_fd,
+        process_group=0,
+        pass_fds=pass_fds,
+    )
+
+
 class SpawnStarter:
     """`python SCRIPT`, once per task; each imports TensorFlow for itself."""
 
     name = "spawn"
-    # The shell registers the group in which the script is going to run before it becomes Python.
-    _REGISTER_THEN_RUN = 'echo "+$$" >&0 && exec "$@" </dev/null'
 
     def prepare(self, environment: Mapping[str, str], guard: Guard) -> None:
         pass
 
     def start(self, task: Task | Remote, output_fd: int, guard: Guard) -> Process:
         assert isinstance(task, Task)
-        popen = subprocess.Popen(
-            ["/bin/sh", "-c", self._REGISTER_THEN_RUN, "sh", *task.command],
-            env=task.environment(os.environ),
-            stdin=guard.fd,
-            stdout=output_fd,
-            stderr=output_fd,
-            process_group=0,
+        return Spawned(
+            popen_registered(task.command, task.environment(os.environ), guard, output_fd)
         )
-        return _Spawned(popen)
 
     def close(self) -> None:
         pass

@@ -1,0 +1,83 @@
+"""Faults under real collectives: what TensorFlow notices itself, and what only the launcher does."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.launch.launcher import Launcher, lines_of
+
+pytestmark = pytest.mark.slow
+
+TRAIN = """
+    import os, signal, sys, threading
+    import tensorflow as tf
+    import tfdml
+    from tfdml import heartbeat
+
+    cluster = tfdml.cluster.resolve()
+    strategy = tfdml.strategies.create("multi_worker", cluster)
+
+    @tf.function
+    def total(x):
+        return strategy.run(
+            lambda: tf.distribute.get_replica_context().all_reduce("sum", tf.identity(x))
+        )
+
+    def callback():
+        lock = threading.Lock()
+        lock.acquire()
+        lock.acquire()
+
+    for step in range(1, 20):
+        with heartbeat.waiting():
+            value = total(tf.constant(1.0)).numpy()
+        heartbeat.beat(step)
+        if step == 5 and os.environ["TFDML_RESTART"] == "0" and cluster.task_index == int(sys.argv[2]):
+            if sys.argv[1] == "lock":
+                callback()
+            os.kill(os.getpid(), signal.Signals[sys.argv[1]])
+    print("sum", value)
+"""
+STOPPED = "has been stopped by a signal (SIGSTOP, say), and worker"
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("fault", "index", "told"),
+    [
+        ("SIGKILL", 0, "worker 0 was ended by SIGKILL"),
+        ("SIGSTOP", 0, f"worker 0 {STOPPED} 1 lost it"),
+        ("SIGSTOP", 1, f"worker 1 {STOPPED} 0 lost it"),
+        ("lock", 1, "worker 1 (after step 5) is stuck outside of the call in which the others"),
+    ],
+)
+def test_a_fault_is_named_and_survived(
+    launcher: Launcher, start_method: str, fault: str, index: int, told: str
+) -> None:
+    flags = ("--workers=2", f"--start_method={start_method}", "--max_restarts=1")
+    # Longer than TensorFlow takes to notice what it notices.
+    result = launcher.run(
+        *flags, "--hang_timeout_seconds=15", launcher.script(TRAIN), fault, str(index)
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    (line,) = (line for line in result.stderr.splitlines() if "restart 1 of 1" in line)
+    assert told in line
+    for worker in (0, 1):
+        assert lines_of(result.stdout, f"worker {worker}")[-1] == "sum 2.0"
+    if fault == "lock":
+        shown = lines_of(result.stdout, "worker 1")
+        assert any(" in callback" in line for line in shown)
+
+
+def test_a_worker_that_cannot_be_brought_back(launcher: Launcher) -> None:
+    """Two real clusters of two sizes: of three workers, and of the two that are left."""
+    script = launcher.script(
+        TRAIN.replace("if step == 5 and", "if step == 5 and cluster.num_workers == 3 and").replace(
+            'os.environ["TFDML_RESTART"] == "0" and', ""
+        )
+    )
+    flags = ("--workers=3", "--min_workers=2", "--give_up_after=2", "--max_restarts=2")
+    result = launcher.run(*flags, script, "SIGKILL", "2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "worker 2 failed 2 times without progress: going on with 2 of 3 workers" in result.stderr
+    assert lines_of(result.stdout, "worker 0")[-1] == "sum 2.0"
