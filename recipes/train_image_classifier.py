@@ -19,6 +19,7 @@ from pydantic import Field
 import tfdml
 from tfdml.config import (
     Arguments,
+    BackupConfig,
     Config,
     ImageDataConfig,
     OptimizerConfig,
@@ -45,6 +46,7 @@ class ImageClassifierConfig(Config):
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
+    backup: BackupConfig = BackupConfig()
 
 
 def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
@@ -61,6 +63,8 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
     cluster = tfdml.cluster.resolve()
     if tfdml.cluster.serve(cluster):
         return
+    if config.train.deterministic:
+        tfdml.determinism.enable(arguments.model_dir)
     strategy = tfdml.strategies.create(
         config.strategy.name, cluster, num_virtual_devices=config.strategy.num_virtual_devices
     )
@@ -109,6 +113,13 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
             epochs=config.train.epochs,
             validation_data=test_data,
             callbacks=[
+                # A job that was killed goes on from here when it is started again, by hand or by --max_restarts.
+                tfdml.callbacks.BackupAndRestore(
+                    config.backup.directory or arguments.model_dir / "backup",
+                    config.backup.save_freq,
+                    keep=config.backup.keep,
+                    keep_every=config.backup.keep_every,
+                ),
                 keras.callbacks.TensorBoard(arguments.model_dir, write_graph=False),
                 keras.callbacks.CSVLogger(arguments.model_dir / "history.csv"),
             ],

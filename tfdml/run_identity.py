@@ -1,23 +1,41 @@
-"""What this process runs, for tasks to compare: a digest of its script, and of its configuration if it has one."""
+"""What this process runs, for tasks and restarts to compare: its script, and its configuration if it has one."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-_config_digest = ""
+_settings: dict[str, Any] = {}
 
 
-def set_config(text: str) -> None:
-    """Remember the whole configuration that this process was started with."""
-    global _config_digest
-    _config_digest = digest(text.encode())
+def set_config(values: Mapping[str, Any]) -> None:
+    """Remember the whole configuration that this process was started with: sections of what JSON can say."""
+    _settings.clear()
+    _settings.update(_flat(values))
+
+
+def settings() -> dict[str, Any]:
+    """What `set_config` was told last, by path (train.epochs); empty where nobody did."""
+    return dict(_settings)
 
 
 def config_digest() -> str:
-    """Of what `set_config` was told last, or ""."""
-    return _config_digest
+    """Of `settings()`, or "" where there are none."""
+    return digest(json.dumps(_settings, sort_keys=True).encode()) if _settings else ""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def script() -> Path | None:

@@ -23,7 +23,7 @@ def test_every_package_is_in_the_table():
 def test_private_names_are_touched_where_the_page_says():
     assert {path for path in modules() if private_names(path)} == set(
         re.findall(r"`(tfdml/[\w/]+\.py)`", section("Names that are not ours"))
-    ) - {"tfdml/training/keras_random.py"}
+    ) - {"tfdml/checkpoint/callback_state.py"}  # by strings
 
 
 def test_every_private_attribute_and_pinning_test_is_listed():

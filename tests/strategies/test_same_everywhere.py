@@ -93,7 +93,7 @@ def one_differs(different: bool) -> str:
     strategy = tfdml.strategies.create("multi_worker", cluster)
     hosts = {"worker": ("a:1", "b:1")}
     if different and cluster.task_index == 1:
-        run_identity.set_config("another one")
+        run_identity.set_config({"train": {"epochs": 3}})
     warnings: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]

@@ -58,3 +58,11 @@ def test_compile_still_records_the_optimizer_where_the_trainer_replaces_it():
     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     assert isinstance(model._compile_config.config["optimizer"], keras.optimizers.SGD)
+
+
+def test_the_global_seed_generator_is_what_draws_without_a_seed():
+    before = keras_random.global_state()
+    first = keras.random.uniform((3,)).numpy()
+    keras_random.set_global_state(before)
+    assert (keras.random.uniform((3,)).numpy() == first).all()
+    assert (keras_random.global_state() != before).any()

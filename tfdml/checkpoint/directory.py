@@ -189,6 +189,7 @@ class SnapshotDirectory:
         names = [str(each.name) for each in listing.snapshots]
         for name in (*names, *listing.damaged, *listing.unfinished):
             self.remove(name)
+        (self.path / RUN_FILE).unlink(missing_ok=True)
 
     def latest(self) -> SnapshotName | None:
         """The name of the snapshot that was committed last, or None where none ever was, or nobody knows."""

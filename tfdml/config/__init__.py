@@ -9,6 +9,7 @@ from tfdml.config.load import load
 from tfdml.config.provenance import write_provenance
 from tfdml.config.schema import (
     AugmentConfig,
+    BackupConfig,
     Config,
     ImageDataConfig,
     OptimizerConfig,
@@ -20,6 +21,7 @@ from tfdml.config.schema import (
 __all__ = [
     "Arguments",
     "AugmentConfig",
+    "BackupConfig",
     "Config",
     "ImageDataConfig",
     "OptimizerConfig",

@@ -39,7 +39,7 @@ def run(main: Callable[[ConfigT, Arguments], Any], schema: type[ConfigT]) -> Non
         if arguments.print_config:
             print(yaml_text.dump(config.model_dump()), end="")
             return
-        run_identity.set_config(yaml_text.dump(config.model_dump()))
+        run_identity.set_config(config.model_dump(mode="json"))
         main(config, arguments)
 
     with exit_on_user_error():

@@ -17,13 +17,14 @@ from tfdml.errors import ConfigError
 
 Mode = Literal["train", "evaluate", "train_and_evaluate"]
 
-_NAMES = ("config", "set", "print_config", "model_dir", "mode")
+_NAMES = ("config", "set", "deterministic", "print_config", "model_dir", "mode")
 
 _FLAG_HELP = """\
 Flags:
   --config=FILE         YAML settings; repeatable, a later file overrides an earlier one.
   --set section.key=VALUE
                         One setting, its value in YAML; repeatable, overrides every file.
+  --deterministic       The same bits in every run; short for --set train.deterministic=true.
   --print_config        Print the resolved settings as YAML, and exit.
   --model_dir=DIR       Where the model, logs and resolved settings go (default: {model_dir}).
   --mode=MODE           train, evaluate (what is in --model_dir) or train_and_evaluate (default).
@@ -57,6 +58,7 @@ def define() -> None:
         return
     flags.DEFINE_multi_string("config", [], "YAML settings file; repeatable.")
     flags.DEFINE_multi_string("set", [], "section.key=value; repeatable.")
+    flags.DEFINE_bool("deterministic", False, "Short for --set train.deterministic=true.")
     flags.DEFINE_bool("print_config", False, "Print the resolved settings, and exit.")
     flags.DEFINE_string("model_dir", None, "Where the model, logs and resolved settings go.")
     flags.DEFINE_enum(
@@ -102,9 +104,10 @@ def parse(argv: Sequence[str]) -> Arguments:
     if rest:
         raise ConfigError(f"{rest[0]!r} is no flag. Settings are given as --set section.key=value.")
     values = flags.FLAGS
+    short = ("train.deterministic=true",) if values.deterministic else ()
     return Arguments(
         config_files=tuple(values.config),
-        overrides=tuple(values["set"].value or ()),
+        overrides=tuple(values["set"].value or ()) + short,
         print_config=values.print_config,
         model_dir=Path(values.model_dir or default_model_dir(argv[0])).expanduser(),
         mode=values.mode,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tfdml.errors import ConfigError
 
@@ -156,6 +156,32 @@ class TrainConfig(Config):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="float32", description="the Keras dtype policy"
     )
+    deterministic: bool = Field(
+        default=False,
+        description="the same bits in every run: op determinism, and the threads of the first start",
+    )
+
+
+class BackupConfig(Config):
+    save_freq: int | str = Field(
+        default="epoch",
+        description="when a job is saved for its restart: epoch, a number of steps, or '10 minutes'",
+    )
+    directory: str | None = Field(
+        default=None,
+        min_length=1,
+        description="where: a directory that every task sees, or a URL; null is backup/ in --model_dir",
+    )
+    keep: int = Field(default=2, ge=1, description="how many of the newest snapshots are kept")
+    keep_every: int = Field(default=0, ge=0, description="keep every Nth for ever; 0 is none")
+
+    @field_validator("save_freq")
+    @classmethod
+    def _is_a_frequency(cls, value: int | str) -> int | str:
+        from tfdml.checkpoint.save_frequency import SaveFrequency  # imports NumPy
+
+        SaveFrequency.parse(value)
+        return value
 
 
 def check_global_batch_size(global_batch_size: int, num_replicas: int) -> None:

@@ -44,8 +44,11 @@ class Agreement:
         def on_replica() -> tf.Tensor:
             return tf.identity(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
-        first = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
-        return int(first) // self._local
+        @tf.function(autograph=False)
+        def ask() -> tf.Tensor:
+            return self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+
+        return int(ask()) // self._local
 
     def of_each(self, number: float) -> list[float]:
         """What every task answers, in the order of tasks, as float32. Every task must ask at the same point."""

@@ -7,8 +7,8 @@ import os
 import keras
 
 from tfdml.checkpoint import Snapshots
+from tfdml.checkpoint.save_frequency import SaveFrequency
 from tfdml.errors import ConfigError
-from tfdml.training.save_frequency import SaveFrequency
 
 
 class BackupAndRestore(keras.callbacks.Callback):

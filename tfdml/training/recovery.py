@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfdml import determinism
+from tfdml import determinism, run_identity
 from tfdml.checkpoint import Outcome, Position, Restored
 from tfdml.checkpoint.callback_state import go_on_writing
 from tfdml.errors import DataError
@@ -33,7 +33,6 @@ class Recovery:
 
     Args:
         backup: the callback, which says where and how often.
-        callbacks: all whose state is saved, also those that run on the chief only.
     """
 
     def __init__(
@@ -88,6 +87,7 @@ class Recovery:
                 _log.info(
                     "going on after epoch %d, step %d", self._last.epoch, self._last.global_step
                 )
+                self._tell_other_settings(self._restored.facts.get("settings"))
             determinism.warn_if_other(self._restored.facts)
         return self._last
 
@@ -204,7 +204,11 @@ class Recovery:
             stops=stops,
             data=self._data_state(),
         )
-        facts = {**determinism.facts(), "failed_saves": self._failed_saves}
+        facts = {
+            **determinism.facts(),
+            "failed_saves": self._failed_saves,
+            "settings": run_identity.settings(),
+        }
         return self._snapshots.begin(position, contents, facts)
 
     def _data_state(self) -> bytes | None:
@@ -237,6 +241,23 @@ class Recovery:
             )
         self._agreement.barrier()
         raise Preempted if by_sigterm else KeyboardInterrupt
+
+    def _tell_other_settings(self, saved: object) -> None:
+        """Settings that were changed since the snapshot was saved: some of them it brings back."""
+        now = run_identity.settings()
+        if not isinstance(saved, dict) or not saved or not now:
+            return
+        changed = [
+            f"{name}: {now[name]!r} (was {saved[name]!r})"
+            for name in now
+            if name in saved and now[name] != saved[name]
+        ]
+        if changed:
+            _log.warning(
+                "going on with a job that had other settings: %s. To train anew, remove %s.",
+                ", ".join(changed),
+                self._snapshots.url,
+            )
 
     def _note(self, outcome: Outcome | None) -> None:
         """Tell of a save that failed, once, on the chief; all tasks count it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tfdml.checkpoint import Position
+from tfdml.checkpoint.position import Position
 from tfdml.errors import ConfigError
 
 _WORDS = re.compile(r"(\d+(?:\.\d+)?)\s*(epoch|step|second|minute|hour)s?")
