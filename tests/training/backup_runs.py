@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,13 @@ ROWS, FEATURES, BATCH, EPOCHS = 46, 5, 8, 3
 STEPS = 6  # of an epoch; the last has 6 rows
 
 
-def make_model(compression: Any = None, precision: str = "float32") -> Any:
-    """Everything that has state: Dropout, BatchNorm, EMA, accumulation, loss scale, momentum."""
+def make_model(
+    compression: Any = None, precision: str = "float32", same_on_any_number: bool = False
+) -> Any:
+    """Everything that has state: Dropout, BatchNorm, EMA, accumulation, loss scale, momentum.
+
+    With `same_on_any_number` of replicas: without what draws for or looks at the examples of one replica.
+    """
     import keras
 
     import tfdml
@@ -25,9 +31,8 @@ def make_model(compression: Any = None, precision: str = "float32") -> Any:
         [
             layers.Input((FEATURES,)),
             layers.Dense(64),
-            layers.BatchNormalization(),
-            layers.Activation("relu"),
-            layers.Dropout(0.3),
+            *([] if same_on_any_number else [layers.BatchNormalization(), layers.Dropout(0.3)]),
+            layers.Activation("tanh"),
             layers.Dense(64, "relu"),  # of which the kernel is large enough to be compressed
             layers.Dense(3, dtype="float32"),
         ]
@@ -80,6 +85,9 @@ def train(
     fit: dict[str, Any] | None = None,
     steps_per_execution: int = 1,
     delete: bool = False,
+    calm: bool = False,
+    same_on_any_number: bool = False,
+    local: str | None = None,
 ) -> dict[str, Any]:
     """Train; send `signum` to one task after so many steps of this start, if asked."""
     import keras
@@ -93,7 +101,7 @@ def train(
         strategy_name, cluster, num_virtual_devices=num_virtual_devices
     )
     with strategy.scope():
-        model = make_model(compression, precision)
+        model = make_model(compression, precision, same_on_any_number)
         model.steps_per_execution = steps_per_execution
     trainer = tfdml.Trainer(model, strategy)
     steps: list[tuple[int, int]] = []
@@ -120,12 +128,13 @@ def train(
     )
     plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=1.0)
     decay = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9)
-    csv = keras.callbacks.CSVLogger(directory + ".csv")
+    csv = keras.callbacks.CSVLogger((local or directory) + ".csv")
+    callbacks = [seen, backup] if calm else [plateau, decay, seen, backup, csv]
     history = trainer.fit(
         make_source(source) if source else make_data(data),
         epochs=EPOCHS,
         verbose=False,
-        callbacks=[plateau, decay, seen, backup, csv],
+        callbacks=callbacks,
         **(fit or {}),
     )
     return {
@@ -139,6 +148,45 @@ def train(
         "iterations": int(model.optimizer.iterations.numpy()),
         "random": float(np.random.random()),
         "python": __import__("random").random(),
+    }
+
+
+def train_on_a_disk_that_fills_up(directory: str, log_dir: str) -> dict[str, Any]:
+    """The disk of `directory` is full from step 6 to step 13; a save is due at 4, 8, 12 and 16."""
+    import contextlib
+
+    import keras
+
+    import tfdml
+    from tfdml.testing import faults, weight_hash
+
+    strategy = tfdml.strategies.create("one_device")
+    with strategy.scope():
+        model = make_model()
+    stack = contextlib.ExitStack()
+    found: dict[int, list[str]] = {}
+
+    class Fills(keras.callbacks.Callback):
+        step = 0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.step += 1
+            time.sleep(0.2)  # so that a save has come to its end before the next is due
+            if self.step == 6:
+                stack.enter_context(faults.full_disk(directory))
+            if self.step == 13:
+                found[13] = sorted(os.listdir(directory))
+                stack.close()
+
+    backup = tfdml.callbacks.BackupAndRestore(directory, 4, delete_checkpoint=False)
+    callbacks = [Fills(), backup, keras.callbacks.TensorBoard(log_dir)]
+    trainer = tfdml.Trainer(model, strategy)
+    history = trainer.fit(make_data("in order"), epochs=EPOCHS, verbose=False, callbacks=callbacks)
+    return {
+        "found": found,
+        "history": history.history,
+        "hash": weight_hash(model, include_optimizer=True),
+        "left": sorted(os.listdir(directory)),
     }
 
 

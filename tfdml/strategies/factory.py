@@ -6,6 +6,8 @@ import contextlib
 import difflib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -170,11 +172,23 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
                 f"{_PORT_TAKEN}: the port of {cluster.task_name}, {cluster.address}, is taken on this host; end the "
                 "program that listens there, or give the job other ports (TFDML_CLUSTER_PORT, --base_port)."
             ) from error
+    _take_back_sigterm()
     if cluster.num_workers > 1:
         probe = peer_probe.watch(cluster)
         lost_peers.tell_at_the_end(cluster, probe.abandon if probe else lambda: None)
         same_everywhere.check_hosts(strategy, cluster)
     return strategy
+
+
+def _take_back_sigterm() -> None:
+    """Let SIGTERM do what it did before the strategy was made.
+
+    TensorFlow has put a handler of its own in its place, for preemption notices that nobody asks for here: from then
+    on even an idle process survives SIGTERM. The Trainer installs its own where there is something to save.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager
