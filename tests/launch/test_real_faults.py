@@ -38,27 +38,28 @@ TRAIN = """
             os.kill(os.getpid(), signal.Signals[sys.argv[1]])
     print("sum", value)
 """
+STUCK = "worker 1 (after step 5) is stuck outside of the call in which the others"
 STOPPED = "has been stopped by a signal (SIGSTOP, say), and worker"
 
 
-@pytest.mark.parametrize("start_method", ["fork", "spawn"])
 @pytest.mark.parametrize(
-    ("fault", "index", "told"),
+    ("start_method", "fault", "index", "told"),
     [
-        ("SIGKILL", 0, "worker 0 was ended by SIGKILL"),
-        ("SIGSTOP", 0, f"worker 0 {STOPPED} 1 lost it"),
-        ("SIGSTOP", 1, f"worker 1 {STOPPED} 0 lost it"),
-        ("lock", 1, "worker 1 (after step 5) is stuck outside of the call in which the others"),
+        ("fork", "SIGKILL", 0, "worker 0 was ended by SIGKILL"),
+        ("fork", "SIGSTOP", 0, f"worker 0 {STOPPED} 1 lost it"),
+        ("fork", "SIGSTOP", 1, f"worker 1 {STOPPED} 0 lost it"),
+        ("fork", "lock", 1, STUCK),
+        ("spawn", "lock", 1, STUCK),
     ],
+    ids=lambda value: str(value)[:8],
 )
 def test_a_fault_is_named_and_survived(
     launcher: Launcher, start_method: str, fault: str, index: int, told: str
 ) -> None:
     flags = ("--workers=2", f"--start_method={start_method}", "--max_restarts=1")
-    # Longer than TensorFlow takes to notice what it notices.
-    result = launcher.run(
-        *flags, "--hang_timeout_seconds=15", launcher.script(TRAIN), fault, str(index)
-    )
+    # For signals longer than TensorFlow takes to notice.
+    timeout = f"--hang_timeout_seconds={3 if fault == 'lock' else 30}"
+    result = launcher.run(*flags, timeout, launcher.script(TRAIN), fault, str(index))
     assert result.returncode == 0, result.stdout + result.stderr
     (line,) = (line for line in result.stderr.splitlines() if "restart 1 of 1" in line)
     assert told in line
