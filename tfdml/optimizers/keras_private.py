@@ -38,3 +38,20 @@ def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variabl
 def trainable_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """The variables that a built optimizer was built with."""
     return optimizer._trainable_variables
+
+
+def slots(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable, names: tuple[str, ...]
+) -> list[keras.Variable]:
+    """The slot variables of `variable` in the lists `names` of a built optimizer (`_accumulators`, ...).
+
+    Keras keeps them in lists of its own, in the order of the variables; there is no public way to one.
+    """
+    index = optimizer._get_variable_index(variable)
+    return [getattr(optimizer, name)[index] for name in names]
+
+
+def weight_decay(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> float:
+    """The decoupled weight decay of `variable`, 0 where it has none or was excluded."""
+    decay = optimizer.weight_decay
+    return decay if decay and optimizer._use_weight_decay(variable.value) else 0.0
