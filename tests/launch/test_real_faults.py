@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.launch.launcher import Launcher, lines_of
+from tests.launch.network import hosts
 
 pytestmark = pytest.mark.slow
 
@@ -82,3 +85,24 @@ def test_a_worker_that_cannot_be_brought_back(launcher: Launcher) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "worker 2 failed 2 times without progress: going on with 2 of 3 workers" in result.stderr
     assert lines_of(result.stdout, "worker 0")[-1] == "sum 2.0"
+
+
+@pytest.mark.parametrize("fault", ["SIGKILL", "lock"])
+def test_two_hosts_start_their_own_shares_again(
+    launcher: Launcher, tmp_path: Path, fault: str
+) -> None:
+    script = launcher.script(TRAIN)
+    flags = ("--hosts=n1:2,n2:2", "--max_restarts=2", "--hang_timeout_seconds=5")
+    with hosts(tmp_path) as made:
+        processes = [
+            launcher.begin(*flags, script, fault, "3", within=host.within) for host in made
+        ]
+        results = [launcher.finish(process) for process in processes]
+    for index, result in enumerate(results):
+        assert result.returncode == 0, result.stderr
+        assert "restart 1 of 2 in 10 s" in result.stderr and "restart 2 of" not in result.stderr
+        for worker in (2 * index, 2 * index + 1):
+            assert lines_of(result.stdout, f"worker {worker}")[-1] == "sum 4.0"
+    if fault == "lock":
+        assert "worker 3 (after step 5) is stuck outside of the call" in results[1].stderr
+    launcher.expect_nothing_left()

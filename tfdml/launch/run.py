@@ -1,4 +1,4 @@
-"""Run a job's tasks on this host from their plan to the exit status, and say what happens on the way."""
+"""Run a job on this host, on several or in a platform's place: from a plan to the exit status."""
 
 from __future__ import annotations
 
