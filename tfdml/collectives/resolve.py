@@ -87,12 +87,7 @@ def resolve_exchange(
     check_devices(name)
     if name == "dgc":
         return _dgc(options, dense)
-    start_step = options.pop("start_step", _WARM_UP_STEPS.get(name, 0))
-    if not isinstance(start_step, int) or start_step < 0:
-        raise ConfigError(
-            f"`start_step` must be a whole number of at least 0, got {start_step!r}. "
-            "0 compresses from the first step on."
-        )
+    start_step = _start_step(name, options)
     rescale = options.pop("rescale_residuals", False)
     exchange: Exchange = CompressedExchange(
         _scheme(name, options),
@@ -101,6 +96,26 @@ def resolve_exchange(
         rescale_residuals=bool(rescale),
     )
     return PhasedExchange([(0, dense), (start_step, exchange)]) if start_step else exchange
+
+
+def resolve_scheme(compression: str | Mapping[str, Any] | None) -> tuple[Scheme | None, int]:
+    """What happens to one gradient under `compression`, in one shot, and from which step on; None is nothing.
+
+    Raises:
+        ConfigError: as `resolve_exchange`.
+    """
+    options = dict(compression) if isinstance(compression, Mapping) else {"name": compression}
+    name = options.pop("name", None) or "none"
+    _check("compression", name, COMPRESSION_NAMES)
+    if name == "none":
+        _refuse(name, options, ())
+        return None, 0
+    start_step = _start_step(name, options)
+    if name == "dgc":
+        return Dgc(0.01, 0.9), start_step
+    return _scheme(
+        name, options if name == "powersgd" else {"exchange": "one_shot"} | options
+    ), start_step
 
 
 def _scheme(name: str, options: dict[str, Any]) -> Scheme:
@@ -123,6 +138,17 @@ def _scheme(name: str, options: dict[str, Any]) -> Scheme:
     if kind == "auto":
         return _flat_scheme(codec, feedback, tasks * local_replicas)
     return TwoPhase(codec, feedback) if kind == "two_phase" else OneShot(codec, feedback)
+
+
+def _start_step(name: str, options: dict[str, Any]) -> int:
+    """Taken out of `options`."""
+    start_step = options.pop("start_step", _WARM_UP_STEPS.get(name, 0))
+    if not isinstance(start_step, int) or start_step < 0:
+        raise ConfigError(
+            f"`start_step` must be a whole number of at least 0, got {start_step!r}. "
+            "0 compresses from the first step on."
+        )
+    return start_step
 
 
 def _flat_scheme(codec: Codec, feedback: bool | None, members: int) -> Scheme:

@@ -28,11 +28,18 @@ LookUp = Callable[[tf.Tensor], Any]
 
 @tf.autograph.experimental.do_not_convert
 def batches(
-    source: Source, look_up: LookUp | None, start: Position, part: Slice, *, with_counts: bool
+    source: Source,
+    look_up: LookUp | None,
+    start: Position,
+    part: Slice,
+    *,
+    with_counts: bool,
+    num_steps: Any = None,
 ) -> tf.data.Dataset:
-    """Endless batches of the slice, from `start` on; with counts (batch, rows, global_rows), see `Source.slices`.
+    """Batches of the slice, from `start` on; with counts (batch, rows, global_rows), see `Source.slices`.
 
     Args:
+        num_steps: how many are read; None is no end.
         look_up: ids int64 [n] -> decoded examples, where they are cached.
     """
     rows = _Rows(source.order, part)
@@ -40,6 +47,8 @@ def batches(
     fetch = _fetch(source, look_up)
     by_example = transform is not None or source.pair is not None or source.ragged
     steps = _steps(source, rows, start, with_visits=by_example)
+    if num_steps is not None:
+        steps = steps.take(num_steps)
 
     def finish(batch: Any, counts: tuple[tf.Tensor, tf.Tensor]) -> Any:
         if rows.vary:
@@ -108,7 +117,7 @@ def _each_step(
 
     def steps(epoch: tf.Tensor) -> tf.data.Dataset:
         function = of_epoch(epoch, in_graph.tables_of(order, epoch))
-        first = tf.where(epoch == start.epoch, tf.constant(start.step_in_epoch, tf.int64), 0)
+        first = tf.where(epoch == start.epoch, tf.cast(start.step_in_epoch, tf.int64), 0)
         return tf.data.Dataset.range(first, order.steps_per_epoch).map(function)
 
     return tf.data.Dataset.range(start.epoch, tf.int64.max).flat_map(steps)

@@ -96,6 +96,12 @@ class Source:
         """As `dataset`, of (batch, rows, global_rows): how many rows count, and those of the global batch, int32."""
         return pipeline.batches(self, self._look_up, start, part, with_counts=True)
 
+    def steps(self, start: Position, num_steps: tf.Tensor | int) -> tf.data.Dataset:
+        """As `slices` of whole global batches, and of so many steps; in a graph `start` may hold int64 tensors."""
+        return pipeline.batches(
+            self, self._look_up, start, Slice(), with_counts=True, num_steps=num_steps
+        )
+
     @functools.cached_property
     def _look_up(self) -> Callable[[tf.Tensor], Any] | None:
         """Finds decoded examples in the cache."""

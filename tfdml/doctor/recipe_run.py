@@ -38,7 +38,12 @@ def main(order: Mapping[str, Any], say: Callable[..., None]) -> None:
     class Looking(Trainer):
         """A Trainer that says what it would be given, and does not train."""
 
-        def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy | None = None):
+        def __init__(
+            self,
+            model: keras.Model,
+            strategy: tf.distribute.Strategy | None = None,
+            **options: Any,
+        ):
             self._replicas: int | None = None
             if strategy is not None:
                 self._replicas = strategy.num_replicas_in_sync * workers
@@ -46,7 +51,7 @@ def main(order: Mapping[str, Any], say: Callable[..., None]) -> None:
             say(findings=[finding.as_json() for finding in found])
             if any(finding.level == "error" for finding in found):
                 raise _SeenEnough
-            super().__init__(model, strategy)
+            super().__init__(model, strategy, **options)
             self._replicas = self.strategy.num_replicas_in_sync * workers
             self._found = found
 

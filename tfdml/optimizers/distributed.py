@@ -14,6 +14,7 @@ from tfdml.collectives.feedback import RESIDUAL
 from tfdml.collectives.stats import ExchangeStats
 from tfdml.errors import ConfigError
 from tfdml.optimizers import keras_private
+from tfdml.optimizers.asynchronous import AsynchronousUpdate
 
 _MIN_SCALE = 1.0
 
@@ -45,6 +46,11 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         gradient_accumulation_steps: add up this many micro-batches on each replica, then communicate and
             update once with their mean.
         bucket_bytes: upper limit of one collective, in bytes.
+        staleness_damping: on parameter servers, how much less an update counts for each one that came between its
+            reading and its making; see `asynchronous.AsynchronousUpdate`.
+
+    On parameter servers there is no sum: every worker pushes its own gradients, which are clipped by themselves, and
+    makes its own update (`asynchronous.py`).
 
     Raises:
         ConfigError: a value that is out of range, or set both here and in `optimizer`.
@@ -63,6 +69,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         global_clipnorm: float | None = None,
         gradient_accumulation_steps: int | None = None,
         bucket_bytes: int = DEFAULT_BUCKET_BYTES,
+        staleness_damping: float = 0.0,
         name: str | None = None,
     ):
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -91,6 +98,11 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             optimizer, "gradient_accumulation_steps", gradient_accumulation_steps
         )
         self._ema_overwrite_frequency = _take_over(optimizer, "ema_overwrite_frequency", None)
+        self.asynchronous: AsynchronousUpdate | None = None
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
+            self._refuse_windows(optimizer)
+            self.asynchronous = AsynchronousUpdate(optimizer, compression, staleness_damping)
+            compression = None
         self._exchange = resolve_exchange(compression, bucket_bytes)
         if self._exchange.has_momentum:
             _refuse_momentum(optimizer)
@@ -102,6 +114,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             "dynamic_growth_steps": dynamic_growth_steps,
             "gradient_accumulation_steps": self._accumulation_steps,
             "bucket_bytes": bucket_bytes,
+            "staleness_damping": staleness_damping,
         }
         self.replica_state = ReplicaState()
         keras_private.disable_own_reduction(optimizer)
@@ -174,6 +187,9 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
                 gradient.set_shape(variable.shape)  # back-propagation sometimes loses it
         gradients = [self._unscale(gradient) for gradient, _ in pairs]
         variables = [variable for _, variable in pairs]
+        if self.asynchronous is not None:
+            self.asynchronous.apply(gradients, variables)
+            return
         if self._accumulation_steps:
             self._accumulate(gradients, variables)
         else:
@@ -282,6 +298,26 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         if self._dynamic:
             self.step_counter.assign(0)
             self.dynamic_scale.assign(tf.maximum(self.dynamic_scale.value * 0.5, _MIN_SCALE))
+
+    def count_asynchronous_step(self, finite: bool) -> None:
+        """Move the dynamic loss scale on by one step of a worker; on the coordinator, which alone writes it."""
+        if finite:
+            self._after_finite_step()
+        elif self._scales_loss:
+            self._after_skipped_step()
+        else:
+            self.skipped_steps.assign_add(1)
+
+    def _refuse_windows(self, optimizer: keras.optimizers.Optimizer) -> None:
+        for name, value in (
+            ("gradient_accumulation_steps", self._accumulation_steps),
+            ("use_ema", optimizer.use_ema),
+        ):
+            if value:
+                raise ConfigError(
+                    f"`{name}` does not work on parameter servers, got {value!r}: there is no step that all workers "
+                    "share. Leave it out."
+                )
 
     # -- what the exchange does
 

@@ -28,7 +28,7 @@ _LEADER_TIMEOUT_SECONDS = 60.0
 
 _PORT_TAKEN = "Could not start gRPC server"
 
-STRATEGY_NAMES = ("one_device", "mirrored", "multi_worker", "tpu")
+STRATEGY_NAMES = ("one_device", "mirrored", "multi_worker", "parameter_server", "tpu")
 
 # Two strategies that use collectives in one process take the same collective keys: the second one
 # hangs or mixes tensors of the two.
@@ -43,7 +43,8 @@ def create(
     Args:
         name: `one_device` (the first GPU, else the CPU), `mirrored` (all GPUs of this process, or
             `num_virtual_devices` logical CPUs), `multi_worker` (all devices of all workers of
-            `cluster`; NCCL between GPUs, ring otherwise), or `tpu` (written, not yet run by us).
+            `cluster`; NCCL between GPUs, ring otherwise), `parameter_server` (the chief coordinates, workers train
+            asynchronously, ps hold the variables), or `tpu` (written, not yet run by us).
         cluster: what `tfdml.cluster.resolve()` returned; None or a local cluster is one process.
         num_virtual_devices: logical CPU devices of this process, each a replica; for machines
             without accelerators.
@@ -66,12 +67,17 @@ def create(
                 f"one process can hold one strategy with collectives, got '{name}' after '{_created}' "
                 "(their collectives would mix). Create it once and pass it on, or start a new process."
             )
+        if "ps" in cluster.jobs and name != "parameter_server":
+            raise ClusterError(
+                f"strategy '{name}' has no parameter servers, but the cluster has the job 'ps'. "
+                "Leave them out, or use strategy 'parameter_server'."
+            )
         if name == "tpu" and cluster.num_workers > 1:
             raise ClusterError(
                 f"strategy 'tpu' drives the chips of one host, but the cluster has {cluster.num_workers} workers: "
                 "ask for a TPU of a single host (v5litepod-8, say); slices of several hosts are not supported."
             )
-        if name != "multi_worker" and cluster.num_workers > 1:
+        if name not in ("multi_worker", "parameter_server") and cluster.num_workers > 1:
             raise ClusterError(
                 f"strategy '{name}' trains in one process, but the cluster has {cluster.num_workers} workers "
                 f"(every one would train a model of its own). Use strategy 'multi_worker'."
@@ -120,11 +126,6 @@ def _mirrored(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distr
 
 
 def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distribute.Strategy:
-    if "ps" in cluster.jobs:
-        raise ClusterError(
-            "strategy 'multi_worker' has no parameter servers, but the cluster has the job 'ps'. "
-            "Remove it, or use a parameter-server strategy."
-        )
     gpus = tf.config.get_visible_devices("GPU")
     options = communication_options(len(gpus))
     scope: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -180,6 +181,34 @@ def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.d
     return strategy
 
 
+def _parameter_server(
+    cluster: ClusterSpec, num_virtual_devices: int | None
+) -> tf.distribute.Strategy:
+    missing = [job for job in ("chief", "worker", "ps") if job not in cluster.jobs]
+    if missing:
+        raise ClusterError(
+            f"strategy 'parameter_server' needs a chief, workers and ps, but the cluster has no {missing[0]}. "
+            "Start it with `tfdml launch --workers=N --ps=M`, or use strategy 'multi_worker'."
+        )
+    if num_virtual_devices is not None:
+        raise ConfigError(
+            f"`num_virtual_devices` must be null with strategy 'parameter_server', got {num_virtual_devices}. "
+            "Start more workers instead."
+        )
+    if not cluster.is_chief:
+        raise ClusterError(
+            f"{cluster.task_name} does not coordinate: only the chief creates strategy 'parameter_server'. "
+            "Put `if tfdml.cluster.serve(cluster): raise SystemExit` before it."
+        )
+    proxies.keep_out(cluster, os.environ)
+    jobs = {job: list(cluster.jobs[job]) for job in ("chief", "worker", "ps")}
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(jobs), task_type="chief", task_id=0, rpc_layer="grpc"
+    )
+    with _until_all_are_there(cluster):
+        return tf.distribute.ParameterServerStrategy(resolver)
+
+
 def _take_back_sigterm() -> None:
     """Let SIGTERM do what it did before the strategy was made.
 
@@ -232,5 +261,6 @@ _BUILDERS = {
     "one_device": _one_device,
     "mirrored": _mirrored,
     "multi_worker": _multi_worker,
+    "parameter_server": _parameter_server,
     "tpu": _tpu,
 }

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from tfdml.cluster import lost_peers
+from tfdml.cluster import lost_peers, resolve
 from tfdml.cluster.spec import ClusterSpec
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -45,6 +45,8 @@ def names_lost_peers(method: _Method) -> _Method:
 
 def cluster_of(strategy: tf.distribute.Strategy) -> ClusterSpec | None:
     """The cluster that `strategy` trains on; None where it is one process."""
+    if isinstance(strategy, tf.distribute.ParameterServerStrategy):
+        return resolve()  # the strategy does not tell
     resolver = strategy.cluster_resolver
     jobs = resolver.cluster_spec().as_dict() if resolver is not None else {}
     if not jobs or not resolver.task_type:

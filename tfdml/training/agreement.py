@@ -72,3 +72,14 @@ class Agreement:
     def barrier(self) -> None:
         """Return when every task has come here."""
         self.any(False)
+
+
+class Alone(Agreement):
+    """Of a task that has nobody to ask: the coordinator of a parameter-server job."""
+
+    several_tasks = False
+    num_tasks = 1
+    task = 0  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        pass

@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import keras
-import tensorflow as tf
 
 from tfdml.errors import DataError
-from tfdml.training import prepare
 from tfdml.training.callbacks import Callbacks
-from tfdml.training.loop import ExecutionLoop, loop_for
 from tfdml.training.metrics import Logs
-from tfdml.training.stream import Data, Stream, make_stream
+from tfdml.training.runner import Batches, Loop, Runner
+from tfdml.training.stream import Data
 
 # Compiled evaluation loops that are kept, by data set.
 _KEPT = 4
@@ -22,12 +20,12 @@ Votes: TypeAlias = Sequence[bool]
 
 
 class Evaluation:
-    """Evaluates `model` on all replicas of `strategy`."""
+    """Evaluates `model` as `runner` runs it."""
 
-    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy):
+    def __init__(self, model: keras.Model, runner: Runner):
         self._model = model
-        self._strategy = strategy
-        self._kept: dict[tuple[int, bool], tuple[Any, Stream, ExecutionLoop]] = {}
+        self._runner = runner
+        self._kept: dict[tuple[int, bool, bool], tuple[Any, Batches, Loop]] = {}
 
     def run(
         self,
@@ -47,13 +45,13 @@ class Evaluation:
         Raises:
             DataError: there is no batch.
         """
-        stream, loop = self._loop(data)
+        batches, loop = self._loop(data, steps)
         model = self._model
         model.reset_metrics()
         model.stop_evaluating = False
         hooks.on_test_begin()
         at_once = model.steps_per_execution
-        limit = stream.num_batches if steps is None else min(steps, stream.num_batches or steps)
+        limit = batches.num_batches if steps is None else min(steps, batches.num_batches or steps)
         loop.new_pass()
         step, logs = 0, {}
         while limit is None or step < limit:
@@ -67,6 +65,7 @@ class Evaluation:
             hooks.on_test_batch_end(step - 1, logs)
             if execution.steps < wanted:
                 break
+        logs = loop.settle() or logs
         if step == 0:
             raise DataError(
                 "the evaluation data yielded no batch. Check its source, and any filter or take."
@@ -74,21 +73,12 @@ class Evaluation:
         hooks.on_test_end(logs)
         return logs
 
-    def _loop(self, data: Data) -> tuple[Stream, ExecutionLoop]:
-        """The stream and the compiled loop for `data`, kept so that every epoch's validation reuses them."""
-        key = (id(data), self._model.run_eagerly)
+    def _loop(self, data: Data, steps: int | None) -> tuple[Batches, Loop]:
+        """Data and compiled loop, kept so that every epoch's validation reuses them."""
+        key = (id(data), self._model.run_eagerly, steps is None)
         if key not in self._kept:
             while len(self._kept) >= _KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            stream = make_stream(data, self._strategy)
-            prepare.build(self._model, self._strategy, stream.element_spec)
-            loop = loop_for(
-                self._model,
-                self._strategy,
-                "test_step",
-                stream,
-                counts_steps=stream.num_batches is not None,
-            )
-            self._kept[key] = (data, stream, loop)
-        _, stream, loop = self._kept[key]
-        return stream, loop
+            self._kept[key] = (data, *self._runner.evaluation(data, steps))
+        _, batches, loop = self._kept[key]
+        return batches, loop

@@ -15,9 +15,9 @@ from tfdml.training.agreement import Agreement
 from tfdml.training.callbacks import Callbacks
 from tfdml.training.evaluation import Votes
 from tfdml.training.exchange_report import exchange_logs
-from tfdml.training.loop import ExecutionLoop
 from tfdml.training.metrics import Logs
 from tfdml.training.recovery import Recovery
+from tfdml.training.runner import Loop
 
 # Takes what `Evaluation.run` takes as `votes` and `between`.
 Validate: TypeAlias = Callable[[Callable[[], Votes], Callable[[Votes], None]], Logs]
@@ -39,7 +39,7 @@ class Fit:
 
     model: keras.Model
     agreement: Agreement
-    loop: ExecutionLoop
+    loop: Loop
     hooks: Callbacks
     start: Position
     epochs: int
@@ -124,6 +124,7 @@ class Fit:
                 recovery.after(self.position, execution.votes, logs=self.logs, stops=self._stops)
             if execution.steps < wanted:
                 break
+        self.logs = self.loop.settle() or self.logs
         if step == 0:
             raise DataError(
                 "the training data yielded no batch. Check its source, and any filter or take."

@@ -126,6 +126,10 @@ class ExecutionLoop:
             told = tuple(bool(vote > 0) for vote in voted.numpy())
         return Execution(int(done), int(examples), metrics.to_python(logs), told)
 
+    def settle(self) -> Logs | None:
+        """Wait until all steps are made that calls have told of; None because they always are."""
+        return None
+
     # -- where this task's data stands
 
     @property

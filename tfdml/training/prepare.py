@@ -22,7 +22,7 @@ def check_strategy(
     """Return `strategy`, or the one in whose scope `model` was made.
 
     Raises:
-        ConfigError: there is none, or it is not synchronous.
+        ConfigError: there is none.
     """
     if not isinstance(model, keras.Model):
         raise ConfigError(f"`model` must be a keras.Model, got {type(model).__name__}.")
@@ -37,11 +37,6 @@ def check_strategy(
         raise ConfigError(
             f"`strategy` must be a tf.distribute.Strategy, got {strategy!r}. "
             "Pass what tfdml.strategies.create returned."
-        )
-    if isinstance(strategy, tf.distribute.ParameterServerStrategy):
-        raise ConfigError(
-            "the Trainer does not train on parameter servers yet, got a ParameterServerStrategy. "
-            "Use strategy 'one_device', 'mirrored' or 'multi_worker'."
         )
     return strategy
 

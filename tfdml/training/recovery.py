@@ -21,8 +21,8 @@ from tfdml.errors import DataError
 from tfdml.training import job_state
 from tfdml.training.agreement import Agreement
 from tfdml.training.backup import BackupAndRestore
-from tfdml.training.loop import ExecutionLoop
 from tfdml.training.metrics import Logs
+from tfdml.training.runner import Loop
 from tfdml.training.stop_request import Preempted, StopRequest
 
 _log = logging.getLogger("tfdml")
@@ -48,7 +48,7 @@ class Recovery:
         self._strategy = strategy
         self._agreement = agreement
         self._callbacks: Sequence[keras.callbacks.Callback] = ()
-        self._loop: ExecutionLoop | None = None
+        self._loop: Loop | None = None
         self._restored: Restored | None = None
         self._request = StopRequest()
         self._saved_at = time.monotonic()
@@ -102,7 +102,7 @@ class Recovery:
         return self._restored is not None
 
     def begin(
-        self, loop: ExecutionLoop, callbacks: Sequence[keras.callbacks.Callback], is_within: bool
+        self, loop: Loop, callbacks: Sequence[keras.callbacks.Callback], is_within: bool
     ) -> None:
         """Before `on_train_begin`: what to save from now on, and what callbacks must not overwrite.
 
@@ -196,6 +196,8 @@ class Recovery:
     def _begin(self, position: Position, logs: Logs, stops: bool) -> Outcome | None:
         """Begin a save, after the one before has come to its end, whose outcome is returned."""
         self._last, self._saved_at = position, time.monotonic()
+        if self._loop is not None:
+            logs = self._loop.settle() or logs
         contents = job_state.capture(
             self._model,
             self._callbacks,

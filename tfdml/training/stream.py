@@ -83,7 +83,7 @@ def make_stream(
             f"tfdml.data.Source, got {type(data).__name__}. "
             "For arrays: tf.data.Dataset.from_tensor_slices((x, y)).batch(global_batch_size)."
         )
-    _check_batched(data.element_spec)
+    check_batched(data.element_spec)
     num_replicas = strategy.num_replicas_in_sync
     cardinality = int(data.cardinality())
     if cardinality == 0:
@@ -148,12 +148,12 @@ def _stream_from_function(
                 f"the data function must return a tf.data.Dataset, got {type(data).__name__}. "
                 "Batch it with input_context.get_per_replica_batch_size(global_batch_size)."
             )
-        _check_batched(data.element_spec)
+        check_batched(data.element_spec)
         specs.append(data.element_spec)
 
         def whole(*batch: Any) -> Any:
             batch = batch[0] if len(batch) == 1 else batch
-            rows = _rows(batch)
+            rows = rows_in(batch)
             return batch, rows, tf.constant(UNKNOWN_ROWS)
 
         slices = data.map(whole)
@@ -291,7 +291,8 @@ def _distribute(
     return distributed
 
 
-def _check_batched(element_spec: Any) -> None:
+def check_batched(element_spec: Any) -> None:
+    """Raise a DataError where elements have no leading dimension of examples."""
     for spec in tf.nest.flatten(element_spec):
         shape = getattr(spec, "shape", None)
         if shape is not None and shape.rank == 0:
@@ -305,7 +306,8 @@ def _is_leafless(value: Any) -> bool:
     return value is None
 
 
-def _rows(batch: Any) -> tf.Tensor:
+def rows_in(batch: Any) -> tf.Tensor:
+    """How many examples a batch has, int32."""
     first = next(leaf for leaf in tf.nest.flatten(batch) if not _is_leafless(leaf))
     if isinstance(first, tf.SparseTensor):
         return tf.cast(first.dense_shape[0], tf.int32)
@@ -341,7 +343,7 @@ def _slice(batch: Any, replica: Any, num_replicas: int, equal: bool) -> Any:
         size = global_rows // num_replicas
         part = batch if num_replicas == 1 else _rows_of(batch, replica * size, size)
         return part, tf.constant(size), tf.constant(global_rows)
-    global_rows = _rows(batch)
+    global_rows = rows_in(batch)
     if num_replicas == 1:
         return batch, global_rows, global_rows
     start, rows = _cut(replica, global_rows, num_replicas)

@@ -16,19 +16,19 @@ from tfdml.data.source import Source
 from tfdml.errors import ConfigError
 from tfdml.testing import faults
 from tfdml.training import keras_batchnorm, keras_losses, keras_random, prepare
-from tfdml.training.agreement import Agreement
 from tfdml.training.backup import BackupAndRestore
 from tfdml.training.callbacks import Callbacks
 from tfdml.training.class_weight import with_class_weight
+from tfdml.training.coordinator import CoordinatorRunner
 from tfdml.training.evaluation import Evaluation
 from tfdml.training.exchange_report import check_same_library
 from tfdml.training.fit import Fit
-from tfdml.training.loop import loop_for
 from tfdml.training.metrics import Logs
-from tfdml.training.predict import predict
 from tfdml.training.progress import ProgressReporter
 from tfdml.training.recovery import Recovery
-from tfdml.training.stream import Data, Stream, make_stream
+from tfdml.training.runner import Batches, Runner
+from tfdml.training.stream import Data
+from tfdml.training.synchronous import SynchronousRunner
 
 _log = logging.getLogger("tfdml")
 
@@ -47,23 +47,39 @@ class Trainer:
 
     A plain Keras optimizer is wrapped in `tfdml.optimizers.DistributedOptimizer`.
 
+    On parameter servers a step is made by one worker, on a whole batch, at its own speed; callbacks and saving are
+    the same. A Source is read by the workers; a data set of batches goes through the coordinator.
+
     Args:
         model: compiled, and built (with its optimizer and metrics) in `strategy.scope()`.
-        strategy: from `tfdml.strategies.create`, or any synchronous `tf.distribute.Strategy`; default the
-            one in whose scope the model was made.
+        strategy: from `tfdml.strategies.create`, or any `tf.distribute.Strategy`; default the one in whose scope
+            the model was made.
+        max_pending_steps: on parameter servers, how many steps may be scheduled and not known to be made, which
+            bounds how late an update can come; default two executions for each worker.
 
     Raises:
         ConfigError: the model is not compiled, was built outside the scope, or asks for XLA where it cannot work.
     """
 
-    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy | None = None):
+    def __init__(
+        self,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy | None = None,
+        *,
+        max_pending_steps: int | None = None,
+    ):
+        _check_counts(max_pending_steps=max_pending_steps)
         self.model = model
         self.strategy = prepare.check_strategy(model, strategy)
         prepare.check_model(model, self.strategy)
         prepare.check_jit(model, self.strategy)
         prepare.use_distributed_optimizer(model, self.strategy)
-        self._agreement = Agreement(self.strategy)
-        self._evaluation = Evaluation(model, self.strategy)
+        self._runner: Runner
+        if isinstance(self.strategy, tf.distribute.ParameterServerStrategy):
+            self._runner = CoordinatorRunner(model, self.strategy, max_pending_steps)
+        else:
+            self._runner = SynchronousRunner(model, self.strategy)
+        self._evaluation = Evaluation(model, self._runner)
 
     @property
     def is_chief(self) -> bool:
@@ -104,11 +120,9 @@ class Trainer:
         _check_counts(epochs=epochs, steps_per_epoch=steps_per_epoch, initial_epoch=initial_epoch)
         if class_weight is not None:
             train_data = with_class_weight(train_data, class_weight)
-        stream = make_stream(
-            train_data, self.strategy, endless=True, marks_end=steps_per_epoch is None
-        )
-        model, agreement = self.model, self._agreement
-        prepare.build(model, self.strategy, stream.element_spec)
+        model, runner, agreement = self.model, self._runner, self._runner.agreement
+        batches = runner.training_data(train_data, counts_steps=steps_per_epoch is not None)
+        prepare.build(model, self.strategy, batches.element_spec)
         compresses = (
             model.optimizer is not None
             and model.optimizer.compresses
@@ -116,7 +130,7 @@ class Trainer:
         )
         if compresses:
             check_same_library(self.strategy)
-        steps = steps_per_epoch or stream.num_batches
+        steps = steps_per_epoch or batches.num_batches
         shows = self.is_chief and verbose not in (False, 0)
         fit: Fit
         reporter = ProgressReporter(lambda: fit.examples, steps, epochs)
@@ -129,11 +143,11 @@ class Trainer:
 
         with recovery or nullcontext(), closing(reporter):
             start = Position(initial_epoch, 0, 0)
-            data_start = _in_stream(start, stream, steps)
+            data_start = _in_data(start, batches, steps)
             if recovery is not None:
                 start = recovery.find(start)
                 if not recovery.has_data_state:  # which continues an iterator from the beginning
-                    data_start = _in_stream(start, stream, steps)
+                    data_start = _in_data(start, batches, steps)
             hooks = self._callbacks(
                 callbacks,
                 [reporter] if shows else [],
@@ -147,14 +161,7 @@ class Trainer:
             fit = Fit(
                 model=model,
                 agreement=agreement,
-                loop=loop_for(
-                    model,
-                    self.strategy,
-                    "train_step",
-                    stream,
-                    start=data_start,
-                    counts_steps=steps is not None,
-                ),
+                loop=runner.training_loop(batches, data_start, counts_steps=steps is not None),
                 hooks=hooks,
                 start=start,
                 epochs=epochs,
@@ -196,7 +203,7 @@ class Trainer:
             steps: batches to predict; default all.
         """
         _check_counts(steps=steps)
-        return predict(self.model, self.strategy, data, steps)
+        return self._runner.predict(data, steps)
 
     # -- parts
 
@@ -210,19 +217,19 @@ class Trainer:
             callbacks,
             self.model,
             chief=self.is_chief,
-            several_tasks=self._agreement.several_tasks,
+            several_tasks=self._runner.agreement.several_tasks,
             own=own,
             verbose=0,
             **params,
         )
 
 
-def _in_stream(position: Position, stream: Stream, steps: int | None) -> Position:
+def _in_data(position: Position, batches: Batches, steps: int | None) -> Position:
     """Where the data stands: its own epochs have other lengths where `steps_per_epoch` was given."""
-    if steps is None or stream.num_batches is None:
+    if steps is None or batches.num_batches is None:
         return position
     done = position.epoch * steps + position.step_in_epoch
-    epoch, step = divmod(done, stream.num_batches)
+    epoch, step = divmod(done, batches.num_batches)
     return Position(epoch, step, position.global_step)
 
 

@@ -1,0 +1,141 @@
+"""An update by one worker of a parameter-server job, while others make theirs.
+
+A worker computes gradients from the weights as it read them, and pushes them to the parameter servers, which may
+have applied others meanwhile. Nothing here waits for another worker. Every update has a number of its own, from a
+counter that is increased under its lock: learning-rate schedules, bias correction and `iterations` are exact.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import keras
+import tensorflow as tf
+
+from tfdml.collectives.push import resolve_push
+from tfdml.errors import ConfigError
+from tfdml.optimizers.async_rules import increment, rule_for
+
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
+
+
+@dataclass
+class Step:
+    """One step of a worker, while it is traced.
+
+    Attributes:
+        version: int64 scalar, how many updates had been made when the weights were read.
+        staleness: for each update, how many others came between its reading and its making; -1 for one that was
+            skipped, because its gradients were not finite.
+    """
+
+    version: tf.Tensor
+    staleness: list[tf.Tensor] = field(default_factory=list)
+
+
+_local = threading.local()
+
+
+@contextmanager
+def step_of_worker(optimizer: Any) -> Iterator[Step]:
+    """In this block a step is traced: weights are read and one update is made. Ops in it come after the version."""
+    version = optimizer.iterations.value.read_value()
+    _local.step = Step(tf.cast(version, tf.int64))
+    try:
+        with tf.control_dependencies([version]):
+            yield _local.step
+    finally:
+        del _local.step
+
+
+class AsynchronousUpdate:
+    """What `DistributedOptimizer.apply` does on parameter servers.
+
+    Args:
+        optimizer: the wrapped Keras optimizer.
+        compression: how gradients are pushed, as `resolve_exchange` takes it.
+        staleness_damping: an update that is s updates late is scaled by 1 / (1 + damping * s); 1 is the rule of
+            Zhang et al. 2016 (Staleness-aware Async-SGD, equation 5) with s + 1 for their tau. 0 is none.
+
+    Raises:
+        ConfigError: an optimizer without locked updates, or a compression that takes all workers at once.
+    """
+
+    def __init__(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        compression: str | Mapping[str, Any] | None,
+        staleness_damping: float = 0.0,
+    ):
+        if not staleness_damping >= 0:
+            raise ConfigError(
+                f"`staleness_damping` must be at least 0, got {staleness_damping!r}. 0 scales nothing."
+            )
+        self._optimizer = optimizer
+        self._damping = staleness_damping
+        self._rule = rule_for(optimizer)
+        self.push = resolve_push(compression)
+
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[keras.Variable]) -> None:
+        """Push unscaled `gradients` and update `variables`, unless one of them is not finite; on a worker."""
+        step: Step | None = getattr(_local, "step", None)
+        if step is None:
+            raise ConfigError(
+                "on parameter servers DistributedOptimizer.apply works in tfdml.Trainer, got a step of another loop. "
+                "Use tfdml.Trainer.fit."
+            )
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(_values(g))) for g in gradients])
+
+        def update() -> tf.Tensor:
+            number = increment(self._optimizer.iterations)
+            staleness = number - 1 - step.version
+            rate = self._learning_rate(number, staleness)
+            clipped = _clipped(gradients, self._optimizer)
+            done = []
+            for salt, (gradient, variable) in enumerate(zip(clipped, variables, strict=True)):
+                if isinstance(gradient, tf.Tensor):
+                    gradient = self.push.send(gradient, variable, step=number, salt=salt)
+                done.append(self._rule.apply(gradient, variable, step=number, learning_rate=rate))
+            with tf.control_dependencies(done):
+                return tf.identity(staleness)
+
+        step.staleness.append(tf.cond(finite, update, lambda: tf.constant(-1, tf.int64)))
+
+    def _learning_rate(self, number: tf.Tensor, staleness: tf.Tensor) -> tf.Tensor:
+        """That of update `number`, from 1; a schedule sees the updates before it, as Keras counts."""
+        optimizer = self._optimizer
+        before = tf.cast(number - 1, optimizer.iterations.dtype)
+        with keras.StatelessScope(state_mapping=[(optimizer.iterations, before)]):
+            rate = tf.cast(tf.convert_to_tensor(optimizer.learning_rate), tf.float32)
+        if not self._damping:
+            return rate
+        return rate / (1.0 + self._damping * tf.cast(staleness, tf.float32))
+
+
+def _values(gradient: Gradient) -> tf.Tensor:
+    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def _clipped(gradients: Sequence[Gradient], optimizer: Any) -> list[Gradient]:
+    """This worker's gradients under the optimizer's limits: there is no sum of several to clip."""
+    result = list(gradients)
+    if optimizer.clipvalue:
+        limit = optimizer.clipvalue
+        result = [_mapped(g, lambda v: tf.clip_by_value(v, -limit, limit)) for g in result]
+    if optimizer.clipnorm:
+        result = [_mapped(g, lambda v: tf.clip_by_norm(v, optimizer.clipnorm)) for g in result]
+    if optimizer.global_clipnorm:
+        norm = tf.linalg.global_norm([_values(g) for g in result])
+        scale = optimizer.global_clipnorm / tf.maximum(norm, optimizer.global_clipnorm)
+        result = [_mapped(g, lambda v: v * tf.cast(scale, v.dtype)) for g in result]
+    return result
+
+
+def _mapped(gradient: Gradient, function: Callable[[tf.Tensor], tf.Tensor]) -> Gradient:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(function(gradient.values), gradient.indices, gradient.dense_shape)
+    return function(gradient)
