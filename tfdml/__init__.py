@@ -21,6 +21,7 @@ _SUBMODULES = (
     "errors",
     "heartbeat",
     "launch",
+    "layers",
     "optimizers",
     "storage",
     "strategies",
