@@ -49,6 +49,13 @@ def beat(step: int | None = None) -> None:
         own.note(step=step)
 
 
+def rest() -> None:
+    """Say that nobody need watch this task until the next `beat`: what comes now may take its time."""
+    own = _own()
+    if own is not None:
+        own.rest()
+
+
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
     """In this block the task may wait for others: one that never comes here is what they wait for."""
@@ -82,6 +89,10 @@ class _Own:
             file.truncate(NUM_BYTES)
             self._memory = mmap.mmap(file.fileno(), NUM_BYTES)
         self._count, self._step, self._depth = 0, 0, 0
+
+    def rest(self) -> None:
+        self._count = 0
+        _NUMBERS.pack_into(self._memory, 0, 0, self._step, 0)
 
     def note(self, step: int | None = None, is_waiting: bool | None = None) -> None:
         self._count += 1

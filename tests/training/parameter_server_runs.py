@@ -55,3 +55,127 @@ def constant_gradients(optimizer_name: str, steps: int) -> dict[str, Any]:
         "counts": [float(m.count.numpy()) for m in model.metrics if hasattr(m, "count")],
         "history": history,
     }
+
+
+def make_model(compression: Any = None, features: int = FEATURES) -> Any:
+    import keras
+
+    import tfdml
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((features,)),
+            layers.Dense(64),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.Dropout(0.1),
+            layers.Dense(64, "relu"),
+            layers.Dense(3),
+        ]
+    )
+    optimizer = tfdml.optimizers.DistributedOptimizer(
+        keras.optimizers.Adam(0.01), compression=compression
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=2)
+    return model
+
+
+def train(
+    directory: str,
+    epochs: int = 3,
+    *,
+    log: str | None = None,
+    backup: str | None = None,
+    stop_after: int | None = None,
+    compression: Any = None,
+    pull_dtype: str | None = None,
+    plain: bool = False,
+    shuffle: str = "full",
+) -> dict[str, Any]:
+    """Train on a Source (or its batches as a plain data set), validate, evaluate and predict."""
+    import os
+    import signal
+
+    import keras
+    import numpy as np
+
+    import tfdml
+    from tests.training.source_runs import make_source
+    from tfdml.checkpoint import Position
+    from tfdml.data.order import Slice
+
+    strategy = coordinator()
+    with strategy.scope():
+        model = make_model(compression)
+    trainer = tfdml.Trainer(model, strategy, pull_dtype=pull_dtype)
+    source = make_source(directory, log=log, shuffle=shuffle)
+    validation = make_source(directory, shuffle="none")
+    steps = source.steps_per_epoch
+    data = source.dataset(Position(0, 0, 0), Slice()).take(steps) if plain else source
+    seen: list[int] = []
+
+    class Stops(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            seen.append(batch)
+            if stop_after is not None and len(seen) == stop_after:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    callbacks: list[Any] = [Stops()]
+    if backup is not None:
+        callbacks.append(tfdml.callbacks.BackupAndRestore(backup, 100, delete_checkpoint=False))
+    history = trainer.fit(
+        data, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=False
+    ).history
+    evaluation = trainer.evaluate(validation)
+    whole = validation.dataset(Position(0, 0, 0), Slice()).take(steps)
+    predicted = trainer.predict(whole)
+    expected = np.concatenate([model(x, training=False).numpy() for x, _ in whole])
+    labels = np.concatenate([y.numpy() for _, y in whole])
+    return {
+        "history": history,
+        "evaluation": evaluation,
+        "accuracy": float((expected.argmax(-1) == labels).mean()),
+        "predicted": predicted,
+        "expected": expected,
+        "iterations": int(model.optimizer.iterations.numpy()),
+        "seen": seen,
+        "moving": [v.numpy().tolist() for v in model.layers[1].non_trainable_variables],
+        "push_bytes": model.optimizer.asynchronous.push.wire_bytes(model.trainable_variables),
+    }
+
+
+def refusals() -> list[str]:
+    import keras
+    import tensorflow as tf
+
+    import tfdml
+    from tfdml.errors import TfdmlError
+    from tfdml.optimizers import DistributedOptimizer
+
+    strategy = coordinator()
+    messages: list[str] = []
+
+    def fit(data: Any, **options: Any) -> None:
+        model = make_model()
+        tfdml.Trainer(model, strategy, **options).fit(data, verbose=False)
+
+    data = tf.data.Dataset.from_tensors((tf.zeros([4, FEATURES]), tf.zeros([4])))
+    sgd = keras.optimizers.SGD
+    attempts = [
+        lambda: DistributedOptimizer(keras.optimizers.RMSprop()),
+        lambda: DistributedOptimizer(sgd(), gradient_accumulation_steps=2),
+        lambda: DistributedOptimizer(sgd(use_ema=True)),
+        lambda: DistributedOptimizer(sgd(), compression="powersgd"),
+        lambda: fit(data, pull_dtype="int8"),
+        lambda: fit(lambda context: data),
+    ]
+    with strategy.scope():
+        for attempt in attempts:
+            try:
+                attempt()
+            except TfdmlError as error:
+                messages.append(f"{type(error).__name__}: {error}")
+    return messages

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from tfdml.cluster import proxies
 from tfdml.cluster.spec import ClusterSpec
 
 
@@ -15,6 +18,11 @@ def serve(cluster: ClusterSpec) -> bool:
         return False
     import tensorflow as tf  # Seconds to import, and only this branch needs it.
 
+    from tfdml.native import loader
+
+    # Of the graphs that the chief sends, a server runs only ops that it knew when the first one came.
+    loader.ops()
+    proxies.keep_out(cluster, os.environ)
     server = tf.distribute.Server(
         {job: list(addresses) for job, addresses in cluster.jobs.items()},
         job_name=cluster.task_type,

@@ -12,6 +12,7 @@ from tfdml.optimizers.asynchronous import step_of_worker
 from tfdml.training import replica
 from tfdml.training.feed import Feed
 from tfdml.training.metrics import drifting_variables
+from tfdml.training.pulling_step import PullingStep
 from tfdml.training.replica import ReplicaStep
 
 
@@ -29,11 +30,18 @@ class AsyncStep:
     """
 
     def __init__(
-        self, model: keras.Model, strategy: tf.distribute.Strategy, step_name: str, feed: Feed
+        self,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+        step_name: str,
+        feed: Feed,
+        pull_dtype: str | None = None,
     ):
         self._model = model
         self._strategy = strategy
         self._step = getattr(model, step_name)
+        if pull_dtype is not None and step_name == "train_step":
+            self._step = PullingStep(model, pull_dtype)
         self._trains = step_name == "train_step"
         self._feed = feed
         self._metrics = list(model.metrics_variables)

@@ -26,6 +26,7 @@ class CoordinatorRunner:
     Args:
         max_pending_steps: so many steps may be scheduled and not known to be made; None is enough to keep all
             workers busy: two executions for each.
+        pull_dtype: "bfloat16" or "float16", in which weights travel to the workers; None as they are.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class CoordinatorRunner:
         model: keras.Model,
         strategy: tf.distribute.ParameterServerStrategy,
         max_pending_steps: int | None,
+        pull_dtype: str | None,
     ):
         self._model = model
         self._strategy = strategy
@@ -41,6 +43,7 @@ class CoordinatorRunner:
         assert cluster is not None
         self._num_workers = len(cluster.jobs["worker"])
         self._max_pending_steps = max_pending_steps
+        self._pull_dtype = pull_dtype
         self.agreement: Agreement = Alone()
 
     @property
@@ -99,4 +102,5 @@ class CoordinatorRunner:
             feed,
             start=start,
             max_pending_steps=self.max_pending_steps,
+            pull_dtype=self._pull_dtype,
         )

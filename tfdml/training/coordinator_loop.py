@@ -37,6 +37,7 @@ class CoordinatorLoop:
         step_name: "train_step" or "test_step".
         start: where the feed begins the first time.
         max_pending_steps: so many steps may be scheduled and not known to be made.
+        pull_dtype: how weights travel to the workers; None as they are.
     """
 
     begins_anywhere = False
@@ -50,13 +51,14 @@ class CoordinatorLoop:
         *,
         start: Position,
         max_pending_steps: int,
+        pull_dtype: str | None = None,
     ):
         self._model = model
         self._coordinator = coordinator
         self._feed = feed
         self._position = start
         self._most_pending = max_pending_steps
-        self._step = AsyncStep(model, coordinator.strategy, step_name, feed)
+        self._step = AsyncStep(model, coordinator.strategy, step_name, feed, pull_dtype)
         self._trains = step_name == "train_step"
         self._pending: deque[tuple[Any, int]] = deque()
         self._totals = np.zeros(self._step.num_totals)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdml import strategies
+from tfdml import heartbeat, strategies
 from tfdml.checkpoint import Position
 from tfdml.data.source import Source
 from tfdml.errors import ConfigError
@@ -56,6 +56,7 @@ class Trainer:
             the model was made.
         max_pending_steps: on parameter servers, how many steps may be scheduled and not known to be made, which
             bounds how late an update can come; default two executions for each worker.
+        pull_dtype: on parameter servers, "bfloat16" or "float16", in which weights travel to the workers.
 
     Raises:
         ConfigError: the model is not compiled, was built outside the scope, or asks for XLA where it cannot work.
@@ -67,6 +68,7 @@ class Trainer:
         strategy: tf.distribute.Strategy | None = None,
         *,
         max_pending_steps: int | None = None,
+        pull_dtype: str | None = None,
     ):
         _check_counts(max_pending_steps=max_pending_steps)
         self.model = model
@@ -76,7 +78,7 @@ class Trainer:
         prepare.use_distributed_optimizer(model, self.strategy)
         self._runner: Runner
         if isinstance(self.strategy, tf.distribute.ParameterServerStrategy):
-            self._runner = CoordinatorRunner(model, self.strategy, max_pending_steps)
+            self._runner = CoordinatorRunner(model, self.strategy, max_pending_steps, pull_dtype)
         else:
             self._runner = SynchronousRunner(model, self.strategy)
         self._evaluation = Evaluation(model, self._runner)
@@ -178,6 +180,7 @@ class Trainer:
                 recovery.end(fit.position, fit.logs)
         # A task that leaves early would take its part of the cluster away from the others.
         agreement.barrier()
+        heartbeat.rest()
         return model.history
 
     # -- evaluation and prediction
@@ -192,7 +195,9 @@ class Trainer:
     ) -> Logs:
         """Return loss and metrics over `data` (every example counted once) as a dict of floats."""
         _check_counts(steps=steps)
-        return self._evaluation.run(data, steps, self._callbacks(callbacks, [], steps=steps))
+        logs = self._evaluation.run(data, steps, self._callbacks(callbacks, [], steps=steps))
+        heartbeat.rest()
+        return logs
 
     @strategies.names_lost_peers
     def predict(self, data: tf.data.Dataset | Source, *, steps: int | None = None) -> Any:
