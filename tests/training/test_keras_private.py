@@ -66,3 +66,22 @@ def test_the_global_seed_generator_is_what_draws_without_a_seed():
     keras_random.set_global_state(before)
     assert (keras.random.uniform((3,)).numpy() == first).all()
     assert (keras_random.global_state() != before).any()
+
+
+def test_the_step_that_pulls_weights_does_what_keras_does():
+    source = inspect.getsource(keras_trainer.TensorFlowTrainer.train_step)
+    for line in (
+        "unpack_x_y_sample_weight(data)",
+        "self._loss_tracker.update_state(",
+        "sample_weight=tf.shape(",
+        "self.optimizer.scale_loss(loss)",
+        "self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)",
+    ):
+        assert line in source
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert [type(layer).__name__ for layer in model._flatten_layers(include_self=False)] == [
+        "InputLayer",
+        "Dense",
+    ]
+    assert model._loss_tracker.name == "loss"
