@@ -59,6 +59,7 @@ def check_training(result: dict[str, Any], epochs: int) -> None:
     assert result["history"]["val_loss"][-1] == pytest.approx(result["evaluation"]["loss"])
     np.testing.assert_allclose(result["predicted"], result["expected"], rtol=1e-5, atol=1e-6)
     assert np.abs(result["moving"]).sum() > 0
+    assert all(0 <= mean < 8 for mean in result["history"]["staleness_mean"])
 
 
 @pytest.mark.slow

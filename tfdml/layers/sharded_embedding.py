@@ -49,6 +49,9 @@ class ShardedEmbedding(keras.layers.Layer):
             tf.errors.InvalidArgumentError with the same sentence.
     """
 
+    # A step reads some rows of its variables: for those who would read a variable whole (a `pull_dtype`).
+    is_table = True
+
     def __init__(
         self,
         input_dim: int,

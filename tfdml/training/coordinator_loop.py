@@ -10,6 +10,7 @@ which workers change the metrics' variables on the ps, loses some and counts a s
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,9 @@ from tfdml.training.feed import Feed
 from tfdml.training.loop import NUM_VOTES, Execution
 from tfdml.training.metrics import Logs
 from tfdml.training.staleness import Staleness
+
+
+_log = logging.getLogger("tfdml")
 
 
 class CoordinatorLoop:
@@ -64,6 +68,8 @@ class CoordinatorLoop:
         self._totals = np.zeros(self._step.num_totals)
         self._examples = 0
         self.staleness = Staleness()
+        self._updates_before = 0
+        self._repeated = 0
         self._has_begun = False
 
     def new_pass(self) -> None:
@@ -72,6 +78,8 @@ class CoordinatorLoop:
             self._feed.new_pass()
             epoch = self._position.epoch + (1 if self._trains else 0)
             self._position = Position(epoch, 0, self._position.global_step)
+        elif self._trains:
+            self._updates_before = int(self._model.optimizer.iterations.numpy())
         self._has_begun = True
         self._totals = self._step.read_totals()
 
@@ -103,7 +111,29 @@ class CoordinatorLoop:
         while self._pending:
             self._take_one()
         self._step.write_totals(self._totals)
+        self._tell_repeated()
         return self._logs()
+
+    def report(self) -> Logs:
+        """Mean and largest staleness of the updates so far; `staleness` has all of it."""
+        if not self._trains:
+            return {}
+        late = self.staleness
+        return {"staleness_mean": late.mean, "staleness_max": float(late.largest)}
+
+    def _tell_repeated(self) -> None:
+        """TensorFlow tries a step again that a lost worker may have made: count the updates that nobody told of."""
+        if not self._trains:
+            return
+        made = int(self._model.optimizer.iterations.numpy()) - self._updates_before
+        repeated = made - self.staleness.total
+        if repeated != self._repeated:
+            _log.warning(
+                "%d update(s) more were made than steps: a worker was lost between an update and its answer, and "
+                "the step was made again",
+                repeated,
+            )
+        self._repeated = repeated
 
     def data_state(self) -> bytes | None:
         return None

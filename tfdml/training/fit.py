@@ -92,6 +92,7 @@ class Fit:
             logs = logs | {f"val_{name}": value for name, value in validation.items()}
         if self.compresses:
             logs = logs | exchange_logs(self.model.optimizer, self.agreement)
+        logs = logs | self.loop.report()
         if recovery is not None:
             logs = logs | recovery.logs
         self.hooks.on_epoch_end(epoch, logs)

@@ -130,6 +130,10 @@ class ExecutionLoop:
         """Wait until all steps are made that calls have told of; None because they always are."""
         return None
 
+    def report(self) -> Logs:
+        """What there is to say of the steps so far, for the logs of an epoch."""
+        return {}
+
     # -- where this task's data stands
 
     @property

@@ -40,6 +40,9 @@ class Loop(Protocol):
     def settle(self) -> Logs | None:
         """Wait for steps that were told of and are not made yet; the logs then, where they may be others."""
 
+    def report(self) -> Logs:
+        """What there is to say of the steps so far, for the logs of an epoch."""
+
     def data_state(self) -> bytes | None:
         """Where this task's data stands, if its iterator can say so."""
 

@@ -38,6 +38,10 @@ class Staleness:
     def mean(self) -> float:
         return float(self._counts @ np.arange(len(self._counts)) / max(self.total, 1))
 
+    @property
+    def largest(self) -> int:
+        return len(self._counts) - 1
+
     def quantile(self, part: float) -> int:
         """The staleness that `part` of all updates do not exceed."""
         reached = np.cumsum(self._counts) >= part * self.total
@@ -46,5 +50,5 @@ class Staleness:
     def __str__(self) -> str:
         return (
             f"staleness of {self.total} updates: mean {self.mean:.2f}, 90% at most {self.quantile(0.9)}, "
-            f"largest {len(self._counts) - 1}; {self.skipped} skipped"
+            f"largest {self.largest}; {self.skipped} skipped"
         )
