@@ -17,6 +17,7 @@ from tfdml.training import prepare
 from tfdml.training.agreement import Agreement, Alone
 from tfdml.training.coordinator_loop import CoordinatorLoop
 from tfdml.training.feed import Feed, make_feed
+from tfdml.training.remote_result import fetch
 from tfdml.training.stream import BEGINNING, Data
 
 
@@ -90,8 +91,8 @@ class CoordinatorRunner:
             pending.append(self._coordinator.schedule(one_batch, args=arguments))
             number += 1
             while len(pending) > 2 * self._num_workers:
-                parts.append(pending.popleft().fetch())
-        parts += [remote.fetch() for remote in pending]
+                parts.append(fetch(self._coordinator, pending.popleft()))
+        parts += [fetch(self._coordinator, remote) for remote in pending]
         return tf.nest.map_structure(lambda *each: np.concatenate(each), *parts)
 
     def _loop(self, step_name: str, feed: Feed, start: Position) -> CoordinatorLoop:

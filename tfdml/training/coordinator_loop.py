@@ -27,6 +27,7 @@ from tfdml.training.async_step import AsyncStep
 from tfdml.training.feed import Feed
 from tfdml.training.loop import NUM_VOTES, Execution
 from tfdml.training.metrics import Logs
+from tfdml.training.remote_result import fetch
 from tfdml.training.staleness import Staleness
 
 
@@ -145,7 +146,7 @@ class CoordinatorLoop:
         """Wait for the step that was scheduled first."""
         remote, _ = self._pending.popleft()
         with data_errors(), heartbeat.waiting():
-            totals, examples, staleness = remote.fetch()
+            totals, examples, staleness = fetch(self._coordinator, remote)
         self._totals += totals
         self._examples += int(examples)
         if self._trains:
