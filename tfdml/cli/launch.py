@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdml.cli.launch_flags import check_restart_flags, parser
+from tfdml.cli.launch_flags import check_restart_flags, check_server_flags, parser
 from tfdml.cluster import locate
 from tfdml.cluster.hosts import Host, parse_file, parse_list
 from tfdml.cluster.own_host import find_own, own_name
@@ -47,7 +47,9 @@ def _on_this_host(flags: argparse.Namespace, found: Place) -> int:
 
     def tasks(left_out: Sequence[int] = ()) -> list[plan.Task]:
         return plan.plan_tasks(
-            plan.on_this_host(workers, num_left_out=len(left_out)),
+            plan.on_this_host(workers, num_left_out=len(left_out))
+            if flags.ps is None
+            else plan.with_servers(workers, flags.ps, evaluator=flags.evaluator),
             flags.script,
             flags.arguments,
             gpus_per_worker=flags.gpus_per_worker,
@@ -153,6 +155,7 @@ def _check(flags: argparse.Namespace) -> None:
         raise ConfigError(
             f"--grace_period_seconds must not be negative, got {flags.grace_period_seconds:g}."
         )
+    check_server_flags(flags)
     check_restart_flags(flags)
     if flags.gpus_per_worker is not None and flags.gpus_per_worker < 0:
         raise ConfigError(f"--gpus_per_worker must be 0 or more, got {flags.gpus_per_worker}.")

@@ -31,6 +31,9 @@ examples:
   (with tfdml.callbacks.BackupAndRestore no step is lost):
     tfdml launch --workers=4 --max_restarts=3 --hang_timeout_seconds=600 train.py --model_dir=runs/a
 
+  A chief, two workers and two parameter servers on this host, trained asynchronously:
+    tfdml launch --workers=2 --ps=2 train.py --model_dir=runs/a
+
   Where Slurm, Kubernetes, Kubeflow, MPI or a managed cloud starts every task, or TF_CONFIG is set:
     srun tfdml launch train.py --model_dir=/shared/a
 
@@ -51,7 +54,12 @@ With --max_restarts=N all tasks start again, up to N times in a row: the count b
 job has trained a step beyond the furthest of its earlier starts. Exit status 2 (a mistake in flags or
 configuration) starts nothing again, nor does anything after a signal to the launcher. Tasks that ended
 with status 42 start at once, others after a pause that doubles from restart to restart. TFDML_RESTART
-tells a task how many starts came before its own. docs/restarts.md has the rest."""
+tells a task how many starts came before its own. docs/restarts.md has the rest.
+
+With --ps the job is over when the chief has ended. A worker that is lost meanwhile starts again at its
+address, after a pause, and the job goes on; when the same one is lost --give_up_after times and the chief
+has not got a step further while it served, the job fails. A lost chief or parameter server fails it, too, and
+--max_restarts is for that. docs/parameter-servers.md has the rest."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +73,20 @@ def parser() -> argparse.ArgumentParser:
     )
     job = made.add_argument_group("which tasks")
     _flag(job, "--workers", type=int, metavar="N", help="worker processes on this host (1)")
+    _flag(
+        job,
+        "--ps",
+        type=int,
+        metavar="M",
+        help="with --workers: M parameter servers, which hold the variables, and a chief, which runs the script; "
+        "workers and servers run it up to tfdml.cluster.serve(cluster), until the chief has ended",
+    )
+    _flag(
+        job,
+        "--evaluator",
+        action="store_true",
+        help="with --ps: one task more, which evaluates what the chief saves; SIGTERM tells it of the chief's end",
+    )
     _flag(
         job,
         "--gpus_per_worker",
@@ -186,7 +208,8 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=3,
         metavar="F",
-        help="with --min_workers: how often a worker fails without progress before it is left out (3)",
+        help="with --min_workers: how often a worker fails without progress before it is left out; with --ps: how "
+        "often one is lost without progress before the job is (3)",
     )
     _flag(
         how,
@@ -194,7 +217,7 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="S",
-        help="with --max_restarts: processes that have imported TensorFlow and wait to become a task at the "
+        help="with --max_restarts or --ps: processes that have imported TensorFlow and wait to become a task at the "
         "next start: as many as this host has tasks, because all of them start again. For spawn; what "
         "tasks are forked from is that already (0)",
     )
@@ -205,6 +228,35 @@ def parser() -> argparse.ArgumentParser:
     )
     rest.required = False  # So that only SCRIPT is said to be missing.
     return made
+
+
+def check_server_flags(flags: argparse.Namespace) -> None:
+    """Raise `ConfigError` for --ps and --evaluator where they cannot be meant."""
+    if flags.ps is None:
+        if flags.evaluator:
+            raise ConfigError(
+                "--evaluator is for a job with parameter servers: give --ps=M, too, or let the Trainer validate."
+            )
+        return
+    if flags.ps < 1:
+        raise ConfigError(
+            f"--ps must be at least 1, got {flags.ps}: leave it out for a job without parameter servers."
+        )
+    if flags.hosts is not None or flags.hostfile is not None:
+        raise ConfigError(
+            f"--ps={flags.ps} starts all tasks on this host: leave out --hosts, or let Slurm or Kubernetes start the "
+            f"tasks, with TFDML_CLUSTER_PS={flags.ps} for each (docs/clusters.md)."
+        )
+    if flags.workers is None:
+        raise ConfigError(
+            f"--ps={flags.ps} needs workers that train: give --workers=N, too. Inside of a platform that made the "
+            f"tasks, set TFDML_CLUSTER_PS={flags.ps} instead."
+        )
+    if flags.min_workers is not None:
+        raise ConfigError(
+            f"--min_workers={flags.min_workers} does not apply with --ps, where the job goes on without a lost "
+            "worker until it is back: leave it out."
+        )
 
 
 def check_restart_flags(flags: argparse.Namespace) -> None:
@@ -225,7 +277,7 @@ def check_restart_flags(flags: argparse.Namespace) -> None:
             f"--standby={flags.standby} is of no use with --ssh, where the launchers of other hosts end with each "
             "start: start the same line on every host without --ssh, or leave --standby out."
         )
-    if flags.standby and not flags.max_restarts:
+    if flags.standby and not flags.max_restarts and flags.ps is None:
         raise ConfigError(
             f"--standby={flags.standby} is for tasks that start again: allow that with --max_restarts=N, or leave it "
             "out."

@@ -5,6 +5,8 @@ start      a task as a fork of a process that has imported TensorFlow, or as a p
 standby    processes that have imported TensorFlow and become a task when one is needed
 output     every line of every task, whole and with its task's name
 job        one start of the tasks: wait, find the root cause of a failure or a hang, end the others
+outcome    how they ended, all together
+replacements  which lost task of a parameter-server job starts again alone (pure but for a look at a port)
 heartbeats what tasks say of how far they are, and when all are silent
 diagnosis  which task the others wait for (pure)
 supervisor one start after another: what outlives a start, and the launcher's signals

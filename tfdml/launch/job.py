@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -16,9 +17,11 @@ from tfdml.heartbeat import STACKS_SIGNAL
 from tfdml.launch.diagnosis import hang, lost_because_stopped
 from tfdml.launch.failure import Failure, root_cause
 from tfdml.launch.guard import Guard
-from tfdml.launch.heartbeats import Heartbeats, is_stopped
+from tfdml.launch.heartbeats import LOOK_SECONDS, Heartbeats, is_stopped
+from tfdml.launch.outcome import Outcome
 from tfdml.launch.output import Console, TaskOutput
 from tfdml.launch.plan import Remote, Task, common_environment
+from tfdml.launch.replacements import Replacements
 from tfdml.launch.start import Process, Starter
 
 # A task that lost its peer can end before the peer itself has: an exception takes Python a while.
@@ -35,32 +38,13 @@ KILL_SECONDS = 30.0
 QUICK_SECONDS = 5.0
 # The launcher of another host gives its tasks the same grace period, and has to tell of their end.
 REMOTE_SECONDS = 5.0
+_SERVED_NOT = (
+    "{0} ended with exit status 0 while the chief needs it: the script must come to "
+    "`if tfdml.cluster.serve(cluster): raise SystemExit`, which serves until the job is over"
+)
 _CANNOT_START = (
     b"error: no process could be made for the task; --start_method=spawn may show why.\n"
 )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended: `failure` is the root cause, `stopped_by` the signal to stop it.
-
-    `returncodes` are those of the tasks that ended after that signal. `was_told_to_stop` also where
-    somebody did while the tasks of a failed job were being ended.
-    """
-
-    failure: Failure | None = None
-    stopped_by: int | None = None
-    reason: str = ""
-    returncodes: Sequence[int] = field(default_factory=tuple)
-    was_told_to_stop: bool = False
-
-    @property
-    def status(self) -> int:
-        """The launcher's exit status."""
-        if self.stopped_by is not None:
-            preempted = PREEMPTED_STATUS in self.returncodes
-            return PREEMPTED_STATUS if preempted else 128 + self.stopped_by
-        return self.failure.status if self.failure else 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +73,9 @@ class Job:
         guard: Guard,
         console: Console,
         heartbeats: Heartbeats,
+        replacements: Replacements,
         *,
+        say: Callable[[str], None],
         log_dir: Path | None = None,
         log_note: str = "",
         grace_period_seconds: float,
@@ -99,11 +85,18 @@ class Job:
         self._guard = guard
         self._grace_period_seconds = grace_period_seconds
         self._heartbeats = heartbeats
+        self._replacements = replacements
+        self._chief = replacements.chief  # Of a job in which the other tasks serve; else None.
+        self._due: dict[int, float] = {}  # When a task that is lost starts again.
+        self._say = say
         self.was_told_to_stop = False
-        self._outputs = [
-            TaskOutput(task.name, i, console, _log_path(log_dir, task), log_note)
-            for i, task in enumerate(tasks)
-        ]
+
+        def output_of(position: int, note: str) -> TaskOutput:
+            task = tasks[position]
+            return TaskOutput(task.name, position, console, _log_path(log_dir, task), note)
+
+        self._new_output = output_of
+        self._outputs = [output_of(position, log_note) for position in range(len(tasks))]
         self._has_remotes = any(isinstance(task, Remote) for task in tasks)
         self._processes: dict[int, Process] = {}
         self._running: set[int] = set()
@@ -119,8 +112,7 @@ class Job:
         if here:
             self._starter.prepare(common_environment(here, os.environ), self._guard)
         for position in range(len(self._tasks)):
-            self._running.add(position)
-            threading.Thread(target=self._run_task, args=(position,), daemon=True).start()
+            self._begin(position)
 
     def stop(self, signum: int = signal.SIGTERM, reason: str = "") -> None:
         """End all tasks: by `signum` now, by SIGKILL after the grace period, or on a second SIGINT.
@@ -137,9 +129,9 @@ class Job:
                 self._processes[position].pass_on(signum)
 
     def wait(self) -> Outcome:
-        """Block until every task has ended."""
+        """Block until every task has ended; where a chief runs the script, until that one has."""
         while self._running:
-            event = self._next_event(self._heartbeats.look_seconds)
+            event = self._next_event(self._look_seconds())
             if isinstance(event, _Stop):
                 return self._stopped(event)
             if isinstance(event, _Ended):
@@ -153,11 +145,36 @@ class Job:
                 failure = self._root_cause()
                 self._end_all(signal.SIGTERM, self._grace_period_seconds)
                 return Outcome(failure=failure)
+            if self._chief is not None:
+                if self._chief not in self._running:  # The others would serve for ever.
+                    self._end_all(signal.SIGTERM, self._grace_period_seconds)
+                    return Outcome()
+                self._replacements.look(self._running, self._heartbeats.read(self._chief))
+                self._start_due()
         return Outcome()
+
+    def _look_seconds(self) -> float | None:
+        look = self._heartbeats.look_seconds
+        if self._chief is None:
+            return look
+        due = min(self._due.values(), default=math.inf) - time.monotonic()
+        return max(0.0, min(due, LOOK_SECONDS if look is None else look))
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for position in [position for position, due in self._due.items() if due <= now]:
+            del self._due[position]
+            self._outputs[position] = self._new_output(position, ", while the job goes on")
+            self._replacements.started(position)
+            self._begin(position)
+
+    def _begin(self, position: int) -> None:
+        self._running.add(position)
+        threading.Thread(target=self._run_task, args=(position,), daemon=True).start()
 
     def _hung(self) -> Outcome:
         """Let every task show where it stands, and end them."""
-        tasks = self._running_here()
+        tasks = {i: task for i, task in self._running_here().items() if self._is_watched(i)}
         beats = {i: self._heartbeats.read(i) for i in tasks}
         failure = hang(
             list(tasks.values()),
@@ -213,31 +230,52 @@ class Job:
 
     def _note(self, event: _Ended) -> None:
         self._running.discard(event.position)
+        self._processes.pop(event.position, None)
         output = self._outputs[event.position]
         if self._stopping.is_set():
             self._stopped_returncodes.append(event.returncode)
-        if event.returncode == 0:
+        is_over = event.returncode == 0 and not self._is_missed(event.position)
+        if is_over:
             output.release()
-        if event.returncode == 0 or self._stopping.is_set():
+        if is_over or self._stopping.is_set():
+            return
+        task = self._tasks[event.position]
+        failure = Failure(
+            task.name,
+            event.returncode,
+            event.at,
+            output.last_lines(),
+            cluster=task.cluster if isinstance(task, Task) else None,
+            is_host=isinstance(task, Remote),
+            is_new=output.is_kept_back,
+            greeted=output.greeted,
+        )
+        if self._chief in self._running and self._is_replaced(event.position, failure):
             return
         # The others are going to fail for want of this one: what they say of it is not the cause. But
         # one that has saved leaves others that save.
         if event.returncode != PREEMPTED_STATUS:
             for position in self._running:
                 self._outputs[position].mute()
-        task = self._tasks[event.position]
-        self._failures.append(
-            Failure(
-                task.name,
-                event.returncode,
-                event.at,
-                output.last_lines(),
-                cluster=task.cluster if isinstance(task, Task) else None,
-                is_host=isinstance(task, Remote),
-                is_new=output.is_kept_back,
-                greeted=output.greeted,
-            )
-        )
+        if event.returncode == 0:
+            failure = replace(failure, returncode=1, told=_SERVED_NOT.format(task.name))
+        self._failures.append(failure)
+
+    def _is_missed(self, position: int) -> bool:
+        """Whether the chief still needs the task: it serves."""
+        task = self._tasks[position]
+        serves = isinstance(task, Task) and task.cluster.task_type in ("worker", "ps")
+        return serves and self._chief in self._running
+
+    def _is_replaced(self, position: int, failure: Failure) -> bool:
+        assert self._chief is not None
+        decision = self._replacements.after(position, failure, self._heartbeats.read(self._chief))
+        if decision.starts_again:
+            self._outputs[position].release()
+            self._due[position] = time.monotonic() + decision.after_seconds
+        for line in decision.says:
+            self._say(line)
+        return decision.starts_again
 
     def _await_root_cause(self) -> _Stop | None:
         """Give a task that may have caused the failure a moment to end, too."""
@@ -245,7 +283,7 @@ class Job:
         while self._running and not self._stopped_here():
             cause = root_cause(self._failures)
             patience = 0.0
-            if cause.is_preempted:
+            if cause.is_preempted and self._chief is None:
                 patience = max(PREEMPTION_SECONDS, self._grace_period_seconds)
             elif cause.looks_like_lost_peer:
                 patience = ROOT_CAUSE_SECONDS
@@ -272,6 +310,8 @@ class Job:
         """By `signum` first, but for tasks of this host that are stopped or hang: those notice SIGKILL only."""
         self._stopping.set()
         here = self._running_here()
+        if self._chief in self._running and not is_hung and not self._stopped_here():
+            self._end_chief(signum, grace_seconds)
         for position in tuple(self._running):
             if position in self._processes:
                 at_once = position in here and (is_hung or self._is_stopped(position))
@@ -288,10 +328,17 @@ class Job:
             if isinstance(event, _Ended):
                 self._note(event)
 
-    def _wait_for_end(self, seconds: float) -> _Stop | None:
+    def _end_chief(self, signum: int, grace_seconds: float) -> None:
+        """Before the tasks that serve it, and hold what it may want to save. The evaluator has its own."""
+        for position, task in self._running_here().items():
+            if position in self._processes and task.cluster.task_type not in ("worker", "ps"):
+                self._processes[position].end(signum)
+        self._wait_for_end(grace_seconds, only_chief=True)
+
+    def _wait_for_end(self, seconds: float, *, only_chief: bool = False) -> _Stop | None:
         """Until all tasks have ended, or the time is over, or for a stop by somebody in a hurry."""
         deadline = time.monotonic() + seconds
-        while self._running:
+        while self._running and not (only_chief and self._chief not in self._running):
             event = self._next_event(deadline - time.monotonic())
             if event is None:
                 break
@@ -300,6 +347,10 @@ class Job:
             elif event.signum == signal.SIGINT:
                 return event
         return None
+
+    def _is_watched(self, position: int) -> bool:
+        """Whether it says that it gets on, or should: tasks that serve wait to be asked."""
+        return self._chief in (None, position) or self._is_stopped(position)
 
     def _is_stopped(self, position: int) -> bool:
         return position in self._processes and is_stopped(self._processes[position].pid)

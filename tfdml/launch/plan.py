@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from tfdml.cluster.hosts import Host, addresses_of
 from tfdml.cluster.ports import free_ports
@@ -80,6 +81,20 @@ def on_this_host(workers: int, *, num_left_out: int = 0) -> list[ClusterSpec]:
     return list(ClusterSpec({"worker": addresses}).tasks())
 
 
+def with_servers(workers: int, ps: int, *, evaluator: bool = False) -> list[ClusterSpec]:
+    """A chief, `workers` that train for it and `ps` that hold the variables, over the loopback interface.
+
+    An evaluator talks to nobody, so the cluster does not list it.
+    """
+    if workers < 1:
+        raise ClusterError(f"--workers must be at least 1, got {workers}.")
+    counts = {"chief": 1, "worker": workers, "ps": ps}
+    addresses = iter([f"127.0.0.1:{port}" for port in free_ports(sum(counts.values()))])
+    jobs = {job: tuple(islice(addresses, count)) for job, count in counts.items()}
+    cluster = ClusterSpec(jobs, "chief", 0)
+    return [*cluster.tasks(), *([cluster.with_task("evaluator", 0)] if evaluator else [])]
+
+
 def on_many_hosts(hosts: Sequence[Host], node_index: int, base_port: int) -> list[ClusterSpec]:
     """This host's tasks of a job over `hosts`. Worker i of a host listens on `base_port` + i.
 
@@ -114,7 +129,8 @@ def plan_tasks(
     """One task for each of `clusters`, this host's tasks. Raises `ClusterError`.
 
     `platform_gpus` are those that a batch system means for this host's part of the job, where it says so.
-    `left_out` are the workers, as a whole job numbers them, that `clusters` do without: their GPUs rest.
+    `left_out` are the workers, as a whole job numbers them, that `clusters` do without: their GPUs rest. Where there
+    are parameter servers, GPUs are for the workers.
     """
     environ = os.environ if environ is None else environ
     if environ.get("TF_CONFIG", "").strip():
@@ -128,14 +144,18 @@ def plan_tasks(
         gpus_per_worker = (
             len(visible) if gpus_per_worker is None and len(clusters) == 1 else gpus_per_worker
         )
-    shares = gpus.divide(visible, len(clusters) + len(left_out), gpus_per_worker)
+    computing = [each for each in clusters if not each.jobs.get("ps") or each.task_type == "worker"]
+    shares = gpus.divide(visible, len(computing) + len(left_out), gpus_per_worker)
+    if shares is None and visible and len(computing) < len(clusters):
+        shares = [visible]
     if shares is not None:
         shares = [share for index, share in enumerate(shares) if index not in left_out]
     tasks = []
-    for index, cluster in enumerate(clusters):
+    for cluster in clusters:
         variables = variables_of(cluster, environ)
         if shares is not None:
-            variables[gpus.VARIABLE] = ",".join(shares[index]) or "-1"
+            share = shares[computing.index(cluster)] if cluster in computing else []
+            variables[gpus.VARIABLE] = ",".join(share) or "-1"
         tasks.append(Task(cluster, script, tuple(arguments), variables))
     return tasks
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tfdml.launch.failure import Failure
-from tfdml.launch.job import Outcome
+from tfdml.launch.outcome import Outcome
 from tfdml.launch.output import GREETING
 
 STOPPED_STATUS = 1

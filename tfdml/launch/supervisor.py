@@ -17,9 +17,11 @@ from tfdml.cluster.spec import ClusterSpec
 from tfdml.launch.control import Control
 from tfdml.launch.guard import Guard
 from tfdml.launch.heartbeats import HeartbeatDirectory, Heartbeats
-from tfdml.launch.job import Job, Outcome
+from tfdml.launch.job import Job
+from tfdml.launch.outcome import Outcome
 from tfdml.launch.output import Console
 from tfdml.launch.plan import Remote, Task
+from tfdml.launch.replacements import Replacements
 from tfdml.launch.report import last_lines, say
 from tfdml.launch.restarts import Restarts
 from tfdml.launch.settings import Settings
@@ -118,6 +120,8 @@ class Supervisor:
             self._guard,
             self._console,
             heartbeats,
+            Replacements(tasks, self._settings),
+            say=say,
             log_dir=self._settings.log_dir,
             log_note=f", restart {start}" if start else "",
             grace_period_seconds=self._settings.grace_period_seconds,
