@@ -30,7 +30,6 @@ from tfdml.training.metrics import Logs
 from tfdml.training.remote_result import fetch
 from tfdml.training.staleness import Staleness
 
-
 _log = logging.getLogger("tfdml")
 
 
