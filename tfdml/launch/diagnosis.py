@@ -35,12 +35,15 @@ def hang(
     timeout_seconds: float,
     now: float,
 ) -> Failure:
-    """Of `tasks`, those of this host that still run and say no more."""
+    """Of `tasks`, those of this host that still run and say no more. Of a job with ps: the chief, and any stopped."""
     standings = [
         Standing(task.name, beat, stopped)
         for task, beat, stopped in zip(tasks, beats, are_stopped, strict=True)
     ]
-    found = diagnose(standings, is_whole_job=_are_whole_job(tasks))
+    if any("ps" in task.cluster.jobs for task in tasks):
+        found = _of_chief(standings)
+    else:
+        found = diagnose(standings, is_whole_job=_are_whole_job(tasks))
     text = f"no task got on for {timeout_seconds:g} s (--hang_timeout_seconds): {found.text}"
     return _failure(
         [tasks[i] for i in found.stuck], HUNG_STATUS, now, f"{text}; see the stacks above"
@@ -91,6 +94,16 @@ def diagnose(standings: Sequence[Standing], *, is_whole_job: bool = True) -> Dia
         return Diagnosis(behind, f"{_named(standings, behind)} stuck, on this host")
     which = f"all {len(standings)} tasks have come to the same place"
     return Diagnosis((), f"{which} ({_places(standings)}), so none of them can be named")
+
+
+def _of_chief(standings: Sequence[Standing]) -> Diagnosis:
+    """Of a job in which the others serve, and say nothing of themselves."""
+    if any(each.is_stopped for each in standings) or not standings[0].beat.is_waiting:
+        return diagnose(standings)
+    chief = standings[0]
+    return Diagnosis(
+        (), f"{chief.name} ({_place(chief)}) waits for steps that the workers do not finish"
+    )
 
 
 def stopped_sentence(names: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ class _Replaceable:
 
     address: str  # "" where it listens nowhere.
     started_at: float
-    since_step: int | None = None  # Of the chief, when it was first seen to answer.
+    since_step: int | None = None  # Of the chief, when it was first seen to serve.
     times: int = 0  # That it has been replaced.
     failures: int = 0  # Since the chief got on while it served.
     quick_ends: int = 0  # In a row, each within a minute of its start.
@@ -47,7 +47,7 @@ class Replacements:
         self.chief = next((i for i, name in serves.items() if name == "chief"), None)
         now = time.monotonic()
         self._replaceable = {
-            i: _Replaceable(clusters[i].address, now, since_step=None if name == "worker" else 0)
+            i: _Replaceable(clusters[i].address, now)
             for i, name in serves.items()
             if self.chief is not None and name in ("worker", "evaluator")
         }
@@ -58,9 +58,8 @@ class Replacements:
             if each.since_step is not None or position not in running:
                 continue
             # The chief begins when all serve; one that is replaced has to show that it listens.
-            if (beat.count and not each.times) or answers(
-                each.address, timeout_seconds=_CONNECT_SECONDS
-            ):
+            begins = bool(beat.count) and (not each.times or not each.address)
+            if begins or (each.address and answers(each.address, timeout_seconds=_CONNECT_SECONDS)):
                 each.since_step = beat.step
 
     def started(self, position: int) -> None:
@@ -70,9 +69,10 @@ class Replacements:
     def after(self, position: int, failure: Failure, beat: Beat) -> Decision:
         """Whether only the task at `position`, which ended as `failure` says, starts again, while the chief runs."""
         each = self._replaceable.get(position)
-        if each is None or failure.is_usage:
+        if each is None or (failure.is_usage and not failure.is_port_clash):
             return Decision(False)
-        self.look([position] if each.times == 0 and beat.count else [], beat)
+        if beat.count and not each.times:
+            self.look([position], beat)
         if each.since_step is None and not each.times:
             return Decision(False)  # It never served: the job has not begun.
         is_quick = failure.ended_at - each.started_at < MAX_BACKOFF_SECONDS
@@ -83,13 +83,16 @@ class Replacements:
         each.quick_ends = each.quick_ends + 1 if is_quick else 1
         allowed = self._settings.give_up_after
         if each.failures >= allowed:
+            between = (
+                "without a step of progress" if each.address else "within a minute of its start"
+            )
             told = (
-                f"{failure.task_name} failed {each.failures} time(s) without a step of progress in between "
-                f"(--give_up_after={allowed}): the job cannot go on"
+                f"{failure.task_name} failed {each.failures} time(s) {between} (--give_up_after={allowed}): the "
+                "job cannot go on"
             )
             return Decision(False, [told])
         each.times += 1
-        each.since_step = None if each.address else beat.step
+        each.since_step = None
         seconds = self._backoff_seconds(each.quick_ends)
         where = " at its address" if each.address else ""
         after = f" in {seconds:g} s" if seconds else ""
