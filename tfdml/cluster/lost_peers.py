@@ -55,8 +55,10 @@ def lost_tasks(error: str, cluster: ClusterSpec) -> list[ClusterSpec]:
         for listed in _UNHEALTHY.findall(error):
             found += re.findall(_TASK, listed[0])
     if not found:
-        told = (each for each in _REMOTE.finditer(error) if re.search(_GONE, each[0]))
-        found = [(each[1], each[2]) for each in told]
+        told = [each for each in _REMOTE.finditer(error) if re.search(_GONE, each[0])]
+        # A task that passes on what another one told it quotes that one's target: it is not the lost one.
+        first = [each for each in told if each[0].count("remote target") == 1]
+        found = [(each[1], each[2]) for each in first or told]
     if not found and _LEADER.search(error):
         leader = cluster.leader
         found = [(leader.task_type, str(leader.task_index))]
