@@ -70,6 +70,20 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--standby=1"], "--standby=1 is for tasks that start again: allow that with"),
         (["--standby=1", "--ssh", "--hosts=a,b"], "--standby=1 is of no use with --ssh"),
         (["--hosts=a,b", "--min_workers=1", "--node_index=0"], "give --workers, too"),
+        (["--workers=2", "--ps=0"], "--ps must be at least 1, got 0: leave it out"),
+        (["--workers=2", "--ps=-1"], "--ps must be at least 1, got -1"),
+        (["--workers=0", "--ps=1"], "--workers must be at least 1, got 0"),
+        (["--ps=2"], "--ps=2 needs workers that train: give --workers=N, too"),
+        (["--hosts=a,b", "--ps=2"], "with TFDML_CLUSTER_PS=2 for each (docs/clusters.md)"),
+        (
+            ["--workers=2", "--evaluator"],
+            "--evaluator is for a job with parameter servers: give --ps",
+        ),
+        (
+            ["--workers=2", "--ps=1", "--min_workers=1", "--max_restarts=3"],
+            "--min_workers=1 does not apply with --ps, where the job goes on without a lost worker",
+        ),
+        (["--workers=2", "--ps=1", "--gpus_per_worker=1"], "need 2 GPU(s), but this host shows 0"),
     ],
 )
 def test_wrong_flags(
@@ -120,6 +134,16 @@ def test_hosts_with_a_tf_config_that_is_set(
     monkeypatch.setenv("TF_CONFIG", "{}")
     error = refused(capsys, "--hosts=a:1,b:1", "--node_index=0", script)
     assert "TF_CONFIG is already set" in error and error.count("\n") == 1
+
+
+def test_the_tasks_of_a_job_with_parameter_servers(
+    capsys: pytest.CaptureFixture[str], script: str
+) -> None:
+    flags = ["--workers=1", "--ps=2", "--evaluator", "--standby=1", "--dry_run"]
+    assert main.main(["launch", *flags, script]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# ")]
+    names = [line.removeprefix("# ").partition(";")[0] for line in lines]
+    assert names == ["chief 0", "worker 0", "ps 0", "ps 1", "evaluator 0"]
 
 
 @pytest.mark.parametrize("name", ["--gpus_per_worker", "--gpus-per-worker"])

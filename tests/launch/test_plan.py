@@ -112,6 +112,28 @@ def test_gpus_are_divided(
     assert cuda_variables(visible, workers, gpus_per_worker) == expected
 
 
+@pytest.mark.parametrize(
+    ("visible", "workers", "gpus_per_worker", "expected"),
+    [
+        ("0,1", 2, None, ["-1", "0", "1", "-1", "-1"]),
+        ("0,1", 1, None, ["-1", "0,1", "-1", "-1"]),
+        ("0,1", 1, 1, ["-1", "0", "-1", "-1"]),
+        ("", 2, None, [None] * 5),
+    ],
+)
+def test_with_parameter_servers_gpus_are_for_the_workers(
+    visible: str, workers: int, gpus_per_worker: int | None, expected: list[str | None]
+) -> None:
+    tasks = plan.plan_tasks(
+        plan.with_servers(workers, 1, evaluator=True),
+        "train.py",
+        [],
+        gpus_per_worker=gpus_per_worker,
+        environ={"CUDA_VISIBLE_DEVICES": visible},
+    )
+    assert [task.variables.get("CUDA_VISIBLE_DEVICES") for task in tasks] == expected
+
+
 def test_too_few_gpus() -> None:
     with pytest.raises(ClusterError, match=r"need 4 GPU\(s\), but this host shows 3"):
         cuda_variables("0,1,2", 2, 2)
