@@ -6,6 +6,7 @@ Importing it does not import TensorFlow.
 from __future__ import annotations
 
 from tfdml.checkpoint.contents import Contents
+from tfdml.checkpoint.follow import follow
 from tfdml.checkpoint.model_state import model_sections, named
 from tfdml.checkpoint.outcome import Outcome
 from tfdml.checkpoint.position import Position
@@ -20,6 +21,7 @@ __all__ = [
     "Position",
     "Restored",
     "Snapshots",
+    "follow",
     "load_weights",
     "model_sections",
     "named",
