@@ -165,7 +165,8 @@ def variables_of(cluster: ClusterSpec, environ: Mapping[str, str]) -> dict[str, 
     # Without PYTHONUNBUFFERED python keeps the output of a pipe back until it has 8 KB of it.
     variables = {"KERAS_BACKEND": "tensorflow", "PYTHONUNBUFFERED": "1"}
     if "TF_CPP_MIN_LOG_LEVEL" not in environ:
-        variables["TF_CPP_MIN_LOG_LEVEL"] = "1"  # A dozen remarks a task; warnings stay.
+        # A dozen remarks a task; warnings stay, but of servers, which warn of every call that they clean up after.
+        variables["TF_CPP_MIN_LOG_LEVEL"] = "2" if "ps" in cluster.jobs else "1"
     # TensorFlow itself leaves oneDNN off on CPUs without AVX-512 VNNI, where a dense network trains 1.1 to 1.4
     # times as fast with it (benchmarks/README.md, scaling.py). It reads the variable when it is imported.
     if "TF_ENABLE_ONEDNN_OPTS" not in environ:
