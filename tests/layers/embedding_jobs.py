@@ -22,7 +22,7 @@ def data(bad_id: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     return ids, np.sum(ids * (ids >= 0), axis=1, keepdims=True).astype("f4") / 50
 
 
-def make_model(optimizer: str, wrapped: bool = True) -> Any:
+def make_model(optimizer: str, wrapped: bool = True, compression: str = "none") -> Any:
     """Compiled, with weights that depend on nothing but their shape."""
     import keras
 
@@ -47,7 +47,7 @@ def make_model(optimizer: str, wrapped: bool = True) -> Any:
         "adam": lambda: keras.optimizers.Adam(0.02),
     }[optimizer]()
     model.compile(
-        tfdml.optimizers.DistributedOptimizer(inner) if wrapped else inner,
+        tfdml.optimizers.DistributedOptimizer(inner, compression=compression) if wrapped else inner,
         loss="mse",
         steps_per_execution=3,
     )
@@ -60,7 +60,11 @@ def weights_of(model: Any) -> dict[str, np.ndarray]:
 
 
 def fit(
-    optimizer: str, strategy_name: str, devices: int | None = None, bad_id: int | None = None
+    optimizer: str,
+    strategy_name: str,
+    devices: int | None = None,
+    bad_id: int | None = None,
+    compression: str = "none",
 ) -> dict[str, Any]:
     """Two epochs by `tfdml.Trainer`."""
     import tensorflow as tf
@@ -75,7 +79,7 @@ def fit(
     arguments = {} if devices is None else {"num_virtual_devices": devices}
     strategy = tfdml.strategies.create(strategy_name, cluster, **arguments)
     with strategy.scope():
-        model = make_model(optimizer)
+        model = make_model(optimizer, compression=compression)
     batches = tf.data.Dataset.from_tensor_slices(data(bad_id)).batch(BATCH)
     try:
         history = tfdml.Trainer(model, strategy).fit(batches, epochs=2, verbose=False).history

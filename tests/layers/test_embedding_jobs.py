@@ -16,10 +16,6 @@ SENTENCE = (
 )
 
 
-DUPLICATES = "DistributedOptimizer hands a row on once for each replica, and Keras squares each part for itself"
-LENGTHS = "TensorFlow's gather of slices fails where their number changes within an execution"
-
-
 @functools.cache
 def reference(optimizer: str) -> dict:
     return run_in_process(jobs.fit, (optimizer, "one_device"))
@@ -41,8 +37,8 @@ def check(results: list[dict], optimizer: str) -> None:
     "optimizer",
     [
         "sgd",
-        pytest.param("adagrad", marks=pytest.mark.xfail(strict=True, reason=DUPLICATES)),
-        pytest.param("adam", marks=pytest.mark.xfail(strict=True, reason=DUPLICATES)),
+        "adagrad",
+        "adam",
     ],
 )
 def test_two_devices_do_what_one_does(optimizer):
@@ -50,10 +46,13 @@ def test_two_devices_do_what_one_does(optimizer):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason=LENGTHS)
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_two_workers_do_what_one_does(optimizer):
-    check(run_workers(jobs.fit, 2, (optimizer, "multi_worker")), optimizer)
+@pytest.mark.parametrize(
+    ("optimizer", "compression"), [("sgd", "none"), ("adam", "none"), ("adam", "int8")]
+)
+def test_two_workers_do_what_one_does(optimizer, compression):
+    """Rows of a table, and what is as small as the rest here, travel as they are with compression, too."""
+    settings = {"compression": compression}
+    check(run_workers(jobs.fit, 2, (optimizer, "multi_worker"), settings), optimizer)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfdml.collectives import raw
 from tfdml.collectives.buckets import make_buckets
 from tfdml.collectives.replica_state import ReplicaState
+from tfdml.collectives.slices import sum_slices
 from tfdml.errors import ConfigError
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
@@ -61,7 +62,7 @@ class DenseExchange:
         dense = []
         for position, gradient in enumerate(gradients):
             if isinstance(gradient, tf.IndexedSlices):
-                result[position] = raw.sum_over_replicas(gradient)
+                result[position] = sum_slices(gradient, variables[position].shape[0])
             else:
                 dense.append(position)
         tensors = [gradients[position] for position in dense]
@@ -83,10 +84,3 @@ def _sum(flat: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
         return raw.sum_over_replicas(flat)
     # All add in the same order, so all get the same bits.
     return tf.add_n(tf.unstack(raw.everyone().all_gather(flat[None])))
-
-
-def sum_duplicates(slices: tf.IndexedSlices) -> tf.IndexedSlices:
-    """Add the rows of `slices` that have the same index, so that norms are those of the dense gradient."""
-    indices, positions = tf.unique(slices.indices)
-    values = tf.math.unsorted_segment_sum(slices.values, positions, tf.shape(indices)[0])
-    return tf.IndexedSlices(values, indices, slices.dense_shape)

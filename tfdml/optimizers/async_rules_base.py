@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdml.collectives.dense import Gradient, sum_duplicates
+from tfdml.collectives.dense import Gradient
+from tfdml.collectives.slices import sum_duplicates
 from tfdml.errors import ConfigError
 from tfdml.optimizers import keras_private
 

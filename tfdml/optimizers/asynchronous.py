@@ -8,7 +8,7 @@ counter that is increased under its lock: learning-rate schedules, bias correcti
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -94,9 +94,10 @@ class AsynchronousUpdate:
             number = increment(self._optimizer.iterations)
             staleness = number - 1 - step.version
             rate = self._learning_rate(number, staleness)
-            clipped = _clipped(gradients, self._optimizer)
+            clipped = self._rule.clip(list(gradients))
             done = []
             for salt, (gradient, variable) in enumerate(zip(clipped, variables, strict=True)):
+                assert gradient is not None
                 if isinstance(gradient, tf.Tensor):
                     gradient = self.push.send(gradient, variable, step=number, salt=salt)
                 done.append(self._rule.apply(gradient, variable, step=number, learning_rate=rate))
@@ -118,24 +119,3 @@ class AsynchronousUpdate:
 
 def _values(gradient: Gradient) -> tf.Tensor:
     return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-
-
-def _clipped(gradients: Sequence[Gradient], optimizer: Any) -> list[Gradient]:
-    """This worker's gradients under the optimizer's limits: there is no sum of several to clip."""
-    result = list(gradients)
-    if optimizer.clipvalue:
-        limit = optimizer.clipvalue
-        result = [_mapped(g, lambda v: tf.clip_by_value(v, -limit, limit)) for g in result]
-    if optimizer.clipnorm:
-        result = [_mapped(g, lambda v: tf.clip_by_norm(v, optimizer.clipnorm)) for g in result]
-    if optimizer.global_clipnorm:
-        norm = tf.linalg.global_norm([_values(g) for g in result])
-        scale = optimizer.global_clipnorm / tf.maximum(norm, optimizer.global_clipnorm)
-        result = [_mapped(g, lambda v: v * tf.cast(scale, v.dtype)) for g in result]
-    return result
-
-
-def _mapped(gradient: Gradient, function: Callable[[tf.Tensor], tf.Tensor]) -> Gradient:
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(function(gradient.values), gradient.indices, gradient.dense_shape)
-    return function(gradient)

@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfdml.collectives import DenseExchange, ReplicaState, resolve_exchange
-from tfdml.collectives.dense import DEFAULT_BUCKET_BYTES, Gradient, sum_duplicates
+from tfdml.collectives.dense import DEFAULT_BUCKET_BYTES, Gradient
 from tfdml.collectives.feedback import RESIDUAL
+from tfdml.collectives.slices import sum_duplicates
 from tfdml.collectives.stats import ExchangeStats
 from tfdml.errors import ConfigError
 from tfdml.optimizers import keras_private
@@ -238,8 +239,8 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             step=inner.iterations.value,
             learning_rate=tf.convert_to_tensor(inner.learning_rate),
         )
-        if inner.clipnorm is not None or inner.global_clipnorm is not None:
-            sums = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in sums]
+        # Keras squares what slices hold: a row that is there twice would count a^2 + b^2 for (a + b)^2.
+        sums = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in sums]
         if not self._scales_loss and not self._ema_overwrite_frequency:
             inner.apply(sums, variables)
             return
