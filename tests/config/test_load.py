@@ -122,7 +122,7 @@ def test_wrong_type_names_the_file_that_said_it(tmp_path):
 
 def test_unknown_name_lists_the_known_and_the_nearest():
     text = message(overrides=("strategy.name=mirored",))
-    assert "one_device, mirrored, multi_worker or tpu, got 'mirored'" in text
+    assert "one_device, mirrored, multi_worker, parameter_server or tpu, got 'mirored'" in text
     assert text.endswith("Did you mean mirrored?")
 
 

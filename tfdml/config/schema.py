@@ -35,13 +35,27 @@ class Config(BaseModel):
 
 
 class StrategyConfig(Config):
-    name: Literal["one_device", "mirrored", "multi_worker", "tpu"] = Field(
+    name: Literal["one_device", "mirrored", "multi_worker", "parameter_server", "tpu"] = Field(
         default="one_device", description="where the replicas live"
     )
     num_virtual_devices: int | None = Field(
         default=None,
         ge=1,
         description="logical CPU devices per process (mirrored, multi_worker)",
+    )
+
+
+class ParameterServerConfig(Config):
+    max_pending_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps scheduled and not yet made; null is two executions for each worker",
+    )
+    pull_dtype: Literal["bfloat16", "float16"] | None = Field(
+        default=None, description="in which weights travel to the workers; null is as they are"
+    )
+    staleness_damping: float = Field(
+        default=0.0, ge=0, description="an update s updates late counts 1 / (1 + this * s)"
     )
 
 
@@ -108,8 +122,24 @@ class ImageDataConfig(Config):
     augment: AugmentConfig = AugmentConfig()
 
 
+class InteractionDataConfig(Config):
+    dataset: str = Field(
+        default="embedded",
+        min_length=1,
+        description="embedded, tfds:NAME, or a MovieLens file: u.data or ratings.csv",
+    )
+    data_dir: str = Field(
+        default="runs/data",
+        min_length=1,
+        description="where shards are kept, and what TFDS downloads",
+    )
+    test_fraction: float = Field(
+        default=0.1, gt=0, lt=1, description="part of the interactions that is for testing"
+    )
+
+
 class OptimizerConfig(Config):
-    name: Literal["sgd", "adam", "adamw"] = Field(
+    name: Literal["sgd", "adam", "adamw", "adagrad", "ftrl"] = Field(
         default="adamw", description="the Keras optimizer"
     )
     learning_rate: float = Field(default=2e-3, gt=0, description="step size")

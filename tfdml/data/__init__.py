@@ -22,6 +22,7 @@ _HOME = {
     "Source": "source",
     "measure_lengths": "packing",
     "open_images": "images.image_dataset",
+    "open_interactions": "interactions.dataset",
 }
 
 __all__ = list(_HOME)

@@ -1,0 +1,238 @@
+"""Train a recommender: on one device, on many, or asynchronously on parameter servers.
+
+    python recipes/train_recommender.py --config=configs/recommender/default.yaml
+    tfdml launch --workers=2 --ps=2 recipes/train_recommender.py \\
+        --config=configs/recommender/parameter_server.yaml
+
+It learns from interactions that are drawn from known factors, so that the best reachable error is known too; or
+from MovieLens: --set data.dataset=ml-100k/u.data, or ml-25m/ratings.csv, or tfds:movielens/100k-ratings. Models that
+predict ratings are told by their RMSE, --set model.name=two_tower by what it finds again. Copy it, and change what
+you like: a model is a function in recommender_models.py, a setting is a line in a class below.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+import tfdml
+from tfdml.config import (
+    Arguments,
+    BackupConfig,
+    Config,
+    InteractionDataConfig,
+    OptimizerConfig,
+    ParameterServerConfig,
+    StrategyConfig,
+    TrainConfig,
+    check_global_batch_size,
+    write_provenance,
+)
+from tfdml.errors import ConfigError
+
+
+class ModelConfig(Config):
+    name: Literal["matrix_factorization", "dlrm", "two_tower"] = Field(
+        default="matrix_factorization", description="see recommender_models.py"
+    )
+    factors: int = Field(default=4, ge=1, description="width of the embeddings")
+    hidden: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[32], description="units of the hidden layers (dlrm, two_tower)"
+    )
+    l2: float = Field(default=0.02, ge=0, description="penalty on the rows of a batch")
+    max_shard_bytes: int = Field(
+        default=64 * 2**20, ge=1, description="largest variable; a larger table becomes several"
+    )
+
+
+class RecommenderOptimizerConfig(OptimizerConfig):
+    name: Literal["sgd", "adam", "adamw", "adagrad", "ftrl"] = Field(
+        default="adam", description="the Keras optimizer"
+    )
+    learning_rate: float = Field(default=5e-3, gt=0, description="step size")
+
+
+class RecommenderTrainConfig(TrainConfig):
+    epochs: int = Field(default=15, ge=1, description="passes over the training data")
+    global_batch_size: int = Field(
+        default=512, ge=1, description="examples per step, over all replicas"
+    )
+
+
+class EvaluationConfig(Config):
+    top_k: int = Field(default=10, ge=1, description="how many items two_tower recommends")
+
+
+class RecommenderConfig(Config):
+    strategy: StrategyConfig = StrategyConfig()
+    parameter_server: ParameterServerConfig = ParameterServerConfig()
+    data: InteractionDataConfig = InteractionDataConfig()
+    model: ModelConfig = ModelConfig()
+    optimizer: RecommenderOptimizerConfig = RecommenderOptimizerConfig()
+    train: RecommenderTrainConfig = RecommenderTrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    backup: BackupConfig = BackupConfig()
+
+
+def main(config: RecommenderConfig, arguments: Arguments) -> None:
+    model_file = arguments.model_dir / "model.keras"
+    if not arguments.trains and not model_file.exists():
+        raise ConfigError(f"{model_file}: no such model. Train it first, with --mode=train.")
+
+    # These load TensorFlow: only now, so that --help and a misspelt setting answer at once.
+    import keras
+    from recommender_models import (
+        RATING_MODELS,
+        RETRIEVAL_MODELS,
+        Sizes,
+        Tables,
+        in_batch_softmax,
+    )
+
+    from tfdml.testing.weights import weight_hash
+
+    cluster = tfdml.cluster.resolve()
+    if tfdml.cluster.serve(cluster):
+        return
+    if config.train.deterministic:
+        tfdml.determinism.enable(arguments.model_dir)
+    strategy = tfdml.strategies.create(
+        config.strategy.name, cluster, num_virtual_devices=config.strategy.num_virtual_devices
+    )
+    global_batch_size = config.train.global_batch_size
+    check_global_batch_size(global_batch_size, strategy.num_replicas_in_sync)
+    keras.utils.set_random_seed(config.train.seed)
+    keras.config.set_dtype_policy(config.train.precision)
+
+    data = tfdml.data.open_interactions(
+        config.data.dataset,
+        data_dir=config.data.data_dir,
+        test_fraction=config.data.test_fraction,
+    )
+    sizes = Sizes(data.num_users, data.num_items, data.facts.num_train, data.facts.mean_rating)
+    tables = Tables(config.model.factors, config.model.l2, config.model.max_shard_bytes)
+    retrieves = config.model.name in RETRIEVAL_MODELS
+
+    with strategy.scope():
+        build_model = (RATING_MODELS | RETRIEVAL_MODELS)[config.model.name]
+        model = build_model(sizes, tables, config.model.hidden)
+        model.compile(
+            optimizer=build_optimizer(config),
+            loss=in_batch_softmax if retrieves else "mse",
+            metrics=[] if retrieves else [keras.metrics.RootMeanSquaredError(name="rmse")],
+            steps_per_execution=config.train.steps_per_execution,
+        )
+    trainer = tfdml.Trainer(
+        model,
+        strategy,
+        max_pending_steps=config.parameter_server.max_pending_steps,
+        pull_dtype=config.parameter_server.pull_dtype,
+    )
+
+    def inputs_and_rating(batch: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        return {name: batch[name] for name in model.input}, batch["rating"]
+
+    train_data = data.training(global_batch_size, seed=config.train.seed)
+    train_data = train_data.map_batches(inputs_and_rating)
+    test_data = data.evaluation(global_batch_size).map_batches(inputs_and_rating)
+
+    if arguments.trains:
+        if trainer.is_chief:
+            write_provenance(arguments.model_dir, config, seed=config.train.seed)
+            print(
+                f"{sizes.num_users:,} users, {sizes.num_items:,} items, {sizes.num_train:,} interactions "
+                f"for training and {data.facts.num_test:,} for testing"
+            )
+        trainer.fit(
+            train_data,
+            epochs=config.train.epochs,
+            validation_data=test_data,
+            callbacks=[
+                # A job that was killed goes on from here when it is started again, by hand or by --max_restarts.
+                tfdml.callbacks.BackupAndRestore(
+                    config.backup.directory or arguments.model_dir / "backup",
+                    config.backup.save_freq,
+                    keep=config.backup.keep,
+                    keep_every=config.backup.keep_every,
+                ),
+                keras.callbacks.TensorBoard(arguments.model_dir, write_graph=False),
+                keras.callbacks.CSVLogger(arguments.model_dir / "history.csv"),
+            ],
+        )
+        if trainer.is_chief:
+            model.save(model_file)
+    else:
+        model.load_weights(model_file)
+
+    print(f"final weights sha256: {weight_hash(model)}")
+    if trainer.is_chief:
+        print(f"see the curves: tensorboard --logdir {shlex.quote(str(arguments.model_dir))}")
+    if arguments.evaluates:
+        results = trainer.evaluate(test_data)
+        if not trainer.is_chief:
+            return
+        if retrieves:
+            report_ranking(model, data, config.evaluation.top_k)
+        else:
+            report_ratings(results["rmse"], data)
+
+
+def report_ratings(rmse: float, data: Any) -> None:
+    """Print the error, that of predicting the means of users and items, and the smallest possible one."""
+    import recommender_metrics as metrics
+
+    test = data.arrays("test")
+    means = metrics.means_rmse(data.arrays("train"), test, data.num_users, data.num_items)
+    line = f"test RMSE: {rmse:.4f} (user and item means: {means:.4f}"
+    expected = data.true_ratings(test["user"], test["item"])
+    if expected is not None:
+        line += f", best reachable: {metrics.rmse(expected, test['rating']):.4f}"
+    print(line + ")")
+
+
+def report_ranking(model: Any, data: Any, top_k: int) -> None:
+    """Print what the model finds again, what the most popular items would, and what the true preferences would."""
+    import numpy as np
+    import recommender_metrics as metrics
+
+    user_tower, item_tower = model.get_layer("user_tower"), model.get_layer("item_tower")
+    items = np.asarray(item_tower(np.arange(data.num_items)))
+    train, test = data.arrays("train"), data.arrays("test")
+    popularity = data.facts.item_counts
+    truth = data.true_preferences()
+    rankings = {
+        "": lambda users: np.asarray(user_tower(users)) @ items.T,
+        "most popular items": lambda users: np.tile(popularity, [len(users), 1]),
+    }
+    if truth is not None:
+        rankings["true preferences"] = lambda users: truth[users]
+    figures = {}
+    for name, scores_of in rankings.items():
+        recall, ndcg = metrics.rank_all(scores_of, train, test, top_k)
+        figures[name] = f"recall@{top_k}: {recall:.4f}, NDCG@{top_k}: {ndcg:.4f}"
+    own = figures.pop("")
+    print(f"test {own} (" + "; ".join(f"{name}: {text}" for name, text in figures.items()) + ")")
+
+
+def build_optimizer(config: RecommenderConfig) -> Any:
+    """The Keras optimizer, wrapped so that it is right with any number of replicas and on parameter servers."""
+    import keras
+
+    settings = config.optimizer
+    options = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.name == "sgd":
+        options["momentum"] = settings.momentum
+    return tfdml.optimizers.DistributedOptimizer(
+        keras.optimizers.get({"class_name": settings.name, "config": options}),
+        compression={"name": settings.compression, **settings.compression_options},
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        global_clipnorm=settings.global_clipnorm,
+        loss_scale=settings.loss_scale,
+        staleness_damping=config.parameter_server.staleness_damping,
+    )
+
+
+if __name__ == "__main__":
+    tfdml.config.run(main, RecommenderConfig)
