@@ -29,7 +29,7 @@ class Tables:
 
     Args:
         factors: width of a row.
-        l2: penalty on the rows of a batch: l2 times the mean of their squared norms.
+        l2: penalty: this times the squared norms of the rows that a batch asks for, in the mean over the batch.
         max_shard_bytes: upper limit of one variable.
     """
 
@@ -47,7 +47,7 @@ class Tables:
             if width is None
             else "zeros",
             # Of the rows of a batch, over its size: its cost does not grow with the table.
-            activity_regularizer=keras.regularizers.L2(self.l2),
+            activity_regularizer=RowPenalty(self.l2),
             name=f"{name}_table",
             feature_name=name.removesuffix("_bias"),
         )
@@ -149,6 +149,14 @@ class InBatchLogits(layers.Layer):
 def in_batch_softmax(y_true, logits):
     """[batch]: minus the log-probability of each user's own item, the diagonal; `y_true` says nothing more."""
     return -ops.diagonal(ops.log_softmax(logits))
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class RowPenalty(keras.regularizers.L2):
+    """L2, in float32 as every other loss: under mixed precision rows are shorter, and Keras cannot add the two."""
+
+    def __call__(self, rows):
+        return super().__call__(ops.cast(rows, "float32"))
 
 
 def _number(name: str):

@@ -10,9 +10,10 @@ from tfdml.errors import ConfigError
 
 def test_list_names_every_recipe_with_its_first_line(capsys):
     recipes.main(["list"])
-    name, _, summary = capsys.readouterr().out.splitlines()[0].partition(" ")
-    assert name == "image_classifier"
-    assert summary.strip().startswith("Train an image classifier")
+    lines = capsys.readouterr().out.splitlines()
+    listed = {name: summary.strip() for name, _, summary in (line.partition(" ") for line in lines)}
+    assert listed["image_classifier"].startswith("Train an image classifier")
+    assert listed["recommender"].startswith("Train a recommender")
 
 
 def test_copy_brings_modules_and_configurations(tmp_path, capsys):
@@ -29,6 +30,16 @@ def test_copy_brings_modules_and_configurations(tmp_path, capsys):
     assert "recipes/train_image_classifier.py --help" in capsys.readouterr().out
 
 
+def test_a_recipe_with_several_modules_is_copied_with_all_of_them(tmp_path):
+    recipes.main(["copy", "recommender", str(tmp_path)])
+    assert {path.name for path in (tmp_path / "recipes").iterdir()} == {
+        "train_recommender.py",
+        "recommender_models.py",
+        "recommender_metrics.py",
+    }
+    assert (tmp_path / "configs" / "recommender" / "parameter_server.yaml").exists()
+
+
 def test_copy_overwrites_nothing(tmp_path):
     mine = tmp_path / "configs" / "image_classifier" / "tpu.yaml"
     mine.parent.mkdir(parents=True)
@@ -40,5 +51,7 @@ def test_copy_overwrites_nothing(tmp_path):
 
 
 def test_unknown_recipe_lists_the_known(tmp_path):
-    with pytest.raises(ConfigError, match=r"there are image_classifier. Did you mean image_class"):
+    with pytest.raises(
+        ConfigError, match=r"there are image_classifier.*\. Did you mean image_class"
+    ):
         recipes.main(["copy", "image_clasifier", str(tmp_path)])
