@@ -70,10 +70,10 @@ TRAIN = f"""
 
 
 def run(
-    launcher: Launcher, kills: dict[int, list[str]], *flags: str
+    launcher: Launcher, kills: dict[int, list[str]], *flags: str, script: str = TRAIN
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    script = launcher.script(TRAIN)
-    result = launcher.run(*JOB, *flags, script, str(launcher.directory), json.dumps(kills))
+    path = launcher.script(script)
+    result = launcher.run(*JOB, *flags, path, str(launcher.directory), json.dumps(kills))
     lines = [line for line in lines_of(result.stdout, "chief 0") if line.startswith("result")]
     return result, json.loads(lines[-1].partition(" ")[2]) if lines else {}
 
@@ -122,6 +122,17 @@ def test_the_same_line_goes_on_after_sigterm_to_the_launcher(launcher: Launcher)
     assert result.returncode == 0, result.stderr
     assert "going on after epoch 0, step " in result.stdout
     assert found["iterations"] == STEPS and found["updates"] == [STEPS] * 4
+
+
+def test_workers_that_read_a_data_set_each_are_lost(launcher: Launcher) -> None:
+    """One that is replaced reads its own from the beginning."""
+    one = "tf.data.Dataset.from_tensors((tf.fill([8, 4], 0.5), tf.zeros([8, 4])))"
+    script = TRAIN.replace(f"data = {one}.repeat({STEPS})", f"data = lambda context: {one}")
+    script = script.replace("fit(data,", f"fit(data, steps_per_epoch={STEPS},")
+    result, found = run(launcher, {60: ["worker-1"]}, script=script)
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert STEPS <= found["iterations"] <= STEPS + PENDING
+    assert set(found["examples"]) == {STEPS * 8.0}
 
 
 def lose_a_ps(directory: str) -> None:

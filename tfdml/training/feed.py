@@ -145,7 +145,9 @@ class _FromFunction:
             check_batched(data.element_spec)
             return data.repeat()
 
-        datasets = coordinator.create_per_worker_dataset(make)
+        datasets = coordinator.create_per_worker_dataset(
+            lambda: coordinator.strategy.distribute_datasets_from_function(make)
+        )
         self._iterator = iter(datasets)
         self.element_spec = datasets.element_spec
 
