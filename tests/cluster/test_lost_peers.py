@@ -100,6 +100,24 @@ def test_a_chief_leads() -> None:
     assert [lost.task_name for lost in lost_tasks(NO_HEARTBEAT, cluster)] == ["chief 0"]
 
 
+def test_a_lost_ps_is_named_without_the_tasks_that_tell_of_it() -> None:
+    """Of three servers in a row, each quotes the next one's words to the chief; ps 1 is gone."""
+    gone = "failed to connect to all addresses; last error: UNKNOWN: Connection refused"
+
+    def told_by(target: str, text: str) -> str:
+        return (
+            f"Additional GRPC error information from remote target /job:{target} while calling /x:\n"
+            f':UNKNOWN:Error received from peer  {{grpc_status:14, grpc_message:"{text}"}}'
+        )
+
+    first = told_by("ps/replica:0/task:1", gone)
+    second = told_by("ps/replica:0/task:0", f"{gone}\n{first}".replace("\n", "\\n"))
+    third = told_by("worker/replica:0/task:0", f"{gone}\n{second}".replace("\n", "\\n"))
+    cluster = ClusterSpec({"chief": ("c:1",), "worker": ("a:1",), "ps": ("b:1", "b:2")}, "chief", 0)
+    error = f"(0) UNAVAILABLE: {gone}\n{first}\n\t [[node]]\n{second}\n{third}"
+    assert [lost.task_name for lost in lost_tasks(error, cluster)] == ["ps 1"]
+
+
 def test_a_process_alone_loses_nobody() -> None:
     assert lost_tasks(RESET, ClusterSpec.local()) == []
 
