@@ -164,7 +164,14 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
         if trainer.is_chief:
             model.save(model_file)
     else:
-        model.load_weights(model_file)
+        try:
+            model.load_weights(model_file)
+        except ValueError:
+            raise ConfigError(
+                f"{model_file} was trained with another model or on other data: {sizes.num_users:,} users, "
+                f"{sizes.num_items:,} items and factors={config.model.factors} do not fit. Its settings are in "
+                f"{arguments.model_dir / 'config.yaml'}."
+            ) from None
 
     print(f"final weights sha256: {weight_hash(model)}")
     if trainer.is_chief:

@@ -75,6 +75,11 @@ def test_one_device_reaches_the_bound(tmp_path, data_dir, model):
     assert hashes(again) == hashes(output)
     assert ratings(again) == (rmse, means, best)
     assert list((tmp_path / "one" / "train").glob("events.out.tfevents.*"))
+    # Another one is not it.
+    other = (*settings, f"--set=data.data_dir={data_dir}", "--set=model.factors=5")
+    done = start(ONE_PROCESS, tmp_path, *other, "--mode=evaluate")
+    assert done.returncode == 2, done.stderr
+    assert "error: one/model.keras was trained with another model or on other data" in done.stderr
 
 
 @pytest.mark.slow
