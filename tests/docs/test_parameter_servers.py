@@ -45,7 +45,7 @@ def test_its_script(tmp_path: Path, has_evaluator: bool) -> None:
     flags = []
     if has_evaluator:
         begin, _, rest = script.partition(BEFORE)
-        script = f"import contextlib\nimport time\n\n{begin}{evaluator}{BEFORE}{rest}"
+        script = f"{begin}{evaluator}{BEFORE}{rest}"
         flags = ["--evaluator"]
     (tmp_path / SCRIPT).write_text(script)
     arguments = ["launch", *flags, "--workers=2", "--ps=2", SCRIPT]
