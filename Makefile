@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: demo test test-all lint validate upstream clean
+.PHONY: demo demo-ps test test-all lint validate upstream clean
 .DEFAULT_GOAL := test
 
 $(STAMP): setup.cfg pyproject.toml
@@ -26,6 +26,10 @@ $(OPS): $(STAMP) $(wildcard tfdml/native/*.cc tfdml/native/*.h tfdml/native/kern
 demo: $(OPS)
 	$(VENV_PYTHON) -m tfdml.cli.main launch --workers=2 recipes/train_image_classifier.py \
 	  --config=configs/image_classifier/multi_worker.yaml --model_dir=runs/demo
+
+demo-ps: $(OPS)
+	$(VENV_PYTHON) -m tfdml.cli.main launch --workers=2 --ps=2 recipes/train_recommender.py \
+	  --config=configs/recommender/parameter_server.yaml --model_dir=runs/demo-ps
 
 test: $(OPS)
 	$(VENV_PYTHON) -m pytest -m "not slow"

@@ -23,7 +23,8 @@ import psutil
 PROGRAM = Path(__file__).with_name("faults_program.py")
 LIMIT_SECONDS = 150.0  # for one launch, of some ten seconds when all goes well
 LEFT_SECONDS = 10.0  # for processes to be gone after a launcher
-CAME = "now comes the fault that was asked for: "
+# With the end of the prefix of a task: the launcher repeats the last lines of one that has failed.
+CAME = "] tfdml: now comes the fault that was asked for: "
 _MARK = "TFDML_BENCHMARK_FAULTS"
 _SHARED_MEMORY = Path("/dev/shm")
 

@@ -19,8 +19,11 @@ from table import Row, parse_flags, report
 
 from tfdml.launch import plan
 from tfdml.launch.guard import Guard
+from tfdml.launch.heartbeats import Heartbeats
 from tfdml.launch.job import Job
 from tfdml.launch.output import Console
+from tfdml.launch.replacements import Replacements
+from tfdml.launch.settings import Settings
 from tfdml.launch.start import ForkStarter, SpawnStarter, Starter
 
 WORKERS = 4
@@ -96,7 +99,16 @@ def seconds_to_first_step(starter: Starter, script: str) -> float:
     shown = io.BytesIO()
     guard = Guard()
     begin = time.monotonic()
-    job = Job(tasks, starter, guard, Console(shown, colour=False), grace_period_seconds=5)
+    job = Job(
+        tasks,
+        starter,
+        guard,
+        Console(shown, colour=False),
+        Heartbeats({}, 0),
+        Replacements(tasks, Settings()),
+        say=print,
+        grace_period_seconds=5,
+    )
     job.start()
     outcome = job.wait()
     guard.close()

@@ -68,7 +68,7 @@ def job(tmp_path):
             (tmp_path / f"steps-0-{start}-{task}.jsonl").write_text(text + torn)
 
     job = Job(tmp_path, tmp_path, EPOCHS)
-    job.launches.append(Launch(0, [Line(1.0, f"tfdml: {CAME}kill:chief,step=1")], 1.0, []))
+    job.launches.append(Launch(0, [Line(1.0, f"[worker 0{CAME}kill:chief,step=1")], 1.0, []))
     job.write = write
     write(0, 0, FIRST)
     write(1, 1, AGAIN)
@@ -85,8 +85,8 @@ def test_a_job_as_it_should_be(job):
     ("again", "problem"),
     [
         ({0: ([4, 5], "a1"), 1: ([6], "b2")}, r"hashes \['a1', 'b2'\]"),
-        ({0: ([4, 5], "a1"), 1: ([7], "a1")}, r"other ids in steps \[1\]"),
-        ({0: ([5, 4], "a1"), 1: ([6], "a1")}, r"other ids in steps \[1\]"),
+        ({0: ([4, 5], "a1"), 1: ([7], "a1")}, r"other ids in 1 steps, the first \[1\]"),
+        ({0: ([5, 4], "a1"), 1: ([6], "a1")}, r"other ids in 1 steps, the first \[1\]"),
         ({0: ([4, 5], ""), 1: ([6], "")}, r"hashes \[''\]"),
     ],
 )
@@ -102,7 +102,7 @@ def test_other_trouble_is_noticed(job):
     assert check(job, UNDISTURBED, 1).problems == [
         "exit status None",
         "0 of 1 faults came",
-        "never trained: steps [1]",
+        "1 steps never trained, the first [1]",
         "left behind: ['process 17']",
     ]
 

@@ -42,7 +42,9 @@ def compiled(optimizer: keras.optimizers.Optimizer, variable: keras.Variable):
     def step(gradient):
         number = increment(optimizer.iterations)
         (gradient,) = rule.clip([gradient])
-        rule.apply(gradient, variable, step=number, learning_rate=tf.constant(0.1))
+        done = rule.apply(gradient, variable, step=number, learning_rate=tf.constant(0.1))
+        with tf.control_dependencies([done]):  # as `asynchronous.py` waits for it
+            return tf.identity(number)
 
     return step
 

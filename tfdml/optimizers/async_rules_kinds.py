@@ -116,7 +116,9 @@ class AdagradRule(AsyncRule):
         values, indices = gradient.values, gradient.indices
         subtract_rows(accumulator, tf.square(values), indices, constant(-1.0, variable))
         scale = self._scale(tf.gather(accumulator, indices))
-        subtract_rows(variable, learning_rate * values / scale, indices, constant(1.0, variable))
+        return subtract_rows(
+            variable, learning_rate * values / scale, indices, constant(1.0, variable)
+        )
 
     def _scale(self, accumulated: tf.Tensor) -> tf.Tensor:
         return tf.sqrt(accumulated + tf.cast(self.optimizer.epsilon, accumulated.dtype))
