@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 import tensorflow as tf
@@ -72,6 +73,15 @@ class Agreement:
     def barrier(self) -> None:
         """Return when every task has come here."""
         self.any(False)
+
+    def part(self) -> None:
+        """Return when every task has done its work, at the end of a piece of it.
+
+        A task that ends its process takes its part of the cluster away from others that are still in a collective.
+        Here they are in this one, which nobody needs the result of: that others have gone is no error.
+        """
+        with contextlib.suppress(tf.errors.OpError):
+            self.barrier()
 
 
 class Alone(Agreement):

@@ -178,8 +178,7 @@ class Trainer:
                 _log.info("gradients: %s", model.optimizer.exchange_stats())
             if recovery is not None:
                 recovery.end(fit.position, fit.logs)
-        # A task that leaves early would take its part of the cluster away from the others.
-        agreement.barrier()
+        agreement.part()
         heartbeat.rest()
         return model.history
 
@@ -196,6 +195,7 @@ class Trainer:
         """Return loss and metrics over `data` (every example counted once) as a dict of floats."""
         _check_counts(steps=steps)
         logs = self._evaluation.run(data, steps, self._callbacks(callbacks, [], steps=steps))
+        self._runner.agreement.part()
         heartbeat.rest()
         return logs
 
@@ -208,7 +208,10 @@ class Trainer:
             steps: batches to predict; default all.
         """
         _check_counts(steps=steps)
-        return self._runner.predict(data, steps)
+        outputs = self._runner.predict(data, steps)
+        self._runner.agreement.part()
+        heartbeat.rest()
+        return outputs
 
     # -- parts
 
