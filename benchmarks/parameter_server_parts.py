@@ -40,7 +40,8 @@ PUSHES: dict[str, tuple[str | None, str | None]] = {
     "pull bf16, push int8": ("int8", "bfloat16"),
     "pull bf16, push topk 1%": ("topk", "bfloat16"),
 }
-LINK_WIDTHS = [1024, 896]  # 993,290 weights
+# 1,039,510 weights. Matrices of one size, which ps can share: one large one would load the link of its ps alone.
+LINK_WIDTHS = [500] * 5
 LINK_ROWS, LINK_AT_ONCE = 32, 4
 
 LOOP_WIDTHS, LOOP_ROWS = [256, 256], 128
