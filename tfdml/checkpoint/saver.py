@@ -182,6 +182,10 @@ class Saver:
                 return outcome
         return None
 
+    def settle(self) -> None:
+        """Wait for what the thread still does when all know that a snapshot is saved."""
+        self._work_has_ended()
+
     def close(self) -> None:
         """Wait for what this task is writing; what is not committed then will be ignored. Gives the memory back."""
         self._work_has_ended()

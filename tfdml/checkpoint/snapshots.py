@@ -159,6 +159,8 @@ class Snapshots:
 
     def delete(self) -> None:
         """Remove all snapshots, here and behind the URL; on the chief, after the training."""
+        if self._saver is not None:
+            self._saver.settle()  # what a commit does last would come after it
         if self._mirror is not None:
             self._mirror.delete()
         self.directory.delete()
