@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--namespaces", type=json.loads, default={}, help="task -> process")
     parser.add_argument("--result", required=True)
     flags = parser.parse_args()
+    die_with_parent()
     tasks: dict[str, int] = {}
     for job in ("ps", "worker", "chief"):  # The chief is last: it knows the others' numbers.
         for index in range(len(flags.cluster[job])):
@@ -57,7 +58,7 @@ def start(flags: argparse.Namespace, job: str, index: int, tasks: dict[str, int]
         return number
     code = 1
     try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
         holder = flags.namespaces.get(f"{job} {index}")
         if holder is not None:
             enter_network(holder)
@@ -81,6 +82,10 @@ def run(flags: argparse.Namespace, tasks: dict[str, int]) -> None:
     print(f"{flags.part}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
     with open(flags.result, "w", encoding="utf-8") as file:
         json.dump(result, file)
+
+
+def die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def enter_network(process_number: int) -> None:
