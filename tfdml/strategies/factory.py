@@ -18,6 +18,7 @@ from tfdml.cluster.ports import wait_until_answers
 from tfdml.cluster.spec import ClusterSpec
 from tfdml.errors import ClusterError, ConfigError
 from tfdml.strategies import gpu_share, lost_peers, peer_probe, same_everywhere
+from tfdml.strategies.placement import place_by_bytes
 from tfdml.strategies.virtual_devices import local_cpus_per_worker, make_virtual_cpus
 
 _log = logging.getLogger("tfdml")
@@ -206,7 +207,9 @@ def _parameter_server(
         tf.train.ClusterSpec(jobs), task_type="chief", task_id=0, rpc_layer="grpc"
     )
     with _until_all_are_there(cluster):
-        return tf.distribute.ParameterServerStrategy(resolver)
+        strategy = tf.distribute.ParameterServerStrategy(resolver)
+    place_by_bytes(strategy, len(jobs["ps"]))
+    return strategy
 
 
 def _take_back_sigterm() -> None:

@@ -89,7 +89,9 @@ class Worker:
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
         """Send a signal to the task's process, and only to it."""
         if self._process.exitcode is None:
-            os.kill(self.pid, signal_number)
+            # It may have ended this moment, and its parent is not this process.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal_number)
 
     def end(self) -> None:
         """SIGKILL the process and everything that it started; wait until it is gone."""

@@ -25,7 +25,8 @@ class AsyncStep:
 
     Attributes:
         closure: (steps int32, number of the first step int64, *arguments of the feed) -> (float64 [num_totals] that
-            is added to the metrics, int64 examples, int64 [steps] staleness of each update).
+            is added to the metrics, then the examples, then the staleness of each update: one vector, because the
+            coordinator fetches tensor by tensor, each a round trip; whole numbers are exact in it up to 2^53).
         num_totals: numbers in the variables of all metrics.
     """
 
@@ -79,9 +80,7 @@ class AsyncStep:
 
     # -- on a worker
 
-    def _run(
-        self, steps: tf.Tensor, first: tf.Tensor, *arguments: Any
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _run(self, steps: tf.Tensor, first: tf.Tensor, *arguments: Any) -> tf.Tensor:
         next_batch = self._feed.read(steps, *arguments)
 
         def one(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -91,7 +90,7 @@ class AsyncStep:
 
         if self._feed.most_steps == 1:
             added, rows, staleness = one(first)
-            return added, rows, staleness[None]
+            return _in_one_vector(added, rows, staleness[None])
         added = tf.zeros([self.num_totals], tf.float64)
         late = tf.TensorArray(tf.int64, size=steps)
 
@@ -101,7 +100,7 @@ class AsyncStep:
 
         state = (tf.constant(0), added, tf.constant(0, tf.int64), late)
         _, added, rows, late = tf.while_loop(lambda done, *_: done < steps, body, state)
-        return added, rows, late.stack()
+        return _in_one_vector(added, rows, late.stack())
 
     def _on_replica(self, data: Any, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         model = self._model
@@ -124,3 +123,7 @@ class AsyncStep:
         added = [scope.get_current_value(variable) for variable in self._metrics]
         flat = [tf.reshape(tf.cast(value, tf.float64), [-1]) for value in added]
         return tf.concat([tf.zeros([0], tf.float64), *flat], axis=0), staleness
+
+
+def _in_one_vector(added: tf.Tensor, rows: tf.Tensor, staleness: tf.Tensor) -> tf.Tensor:
+    return tf.concat([added, *(tf.cast(x, tf.float64) for x in (rows[None], staleness))], axis=0)

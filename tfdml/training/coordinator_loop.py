@@ -145,9 +145,11 @@ class CoordinatorLoop:
         """Wait for the step that was scheduled first."""
         remote, _ = self._pending.popleft()
         with data_errors(), heartbeat.waiting():
-            totals, examples, staleness = fetch(self._coordinator, remote)
-        self._totals += totals
-        self._examples += int(examples)
+            told = fetch(self._coordinator, remote)
+        end = self._step.num_totals
+        staleness = told[end + 1 :].astype(np.int64)
+        self._totals += told[:end]
+        self._examples += int(told[end])
         if self._trains:
             self.staleness.add(staleness)
             for late in staleness:
