@@ -67,11 +67,16 @@ class Launcher:
 
     def left(self) -> list[str]:
         """The command lines of all processes that descend from a launcher of this object."""
-        return [" ".join(process.cmdline()) for process in self._marked()]
+        lines = []
+        for process in self._marked():
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                lines.append(" ".join(process.cmdline()))
+        return lines
 
     def kill_all(self) -> None:
         for process in self._marked():
-            process.kill()
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def wait_for(self, path: Path) -> None:
         """Until a script has made the file `path`."""

@@ -251,7 +251,7 @@ def tensorflow_is_there(job: None, task: int, report) -> bool:
 def test_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(
-        DataError, match=r"file/a/.conversion cannot be written \(not a directory\)"
+        DataError, match=r"file/a/.conversion/map cannot be written \(not a directory\)"
     ):
         convert(request(tmp_path / "file" / "a"), num_processes=1)
 
