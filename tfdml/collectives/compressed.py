@@ -82,7 +82,10 @@ class CompressedExchange:
         probe = tf.where(all_finite(large), 0.0, float("nan"))
         *sums, probe = self._dense.reduce(
             [*(gradients[position] for position in rest), tf.reshape(probe, [1])],
-            [*(variables[position] for position in rest), variables[0]],  # the probe belongs to none
+            [
+                *(variables[position] for position in rest),
+                variables[0],
+            ],  # the probe belongs to none
             step=step,
         )
         result: list[Gradient | None] = [None] * len(gradients)
