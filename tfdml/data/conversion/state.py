@@ -33,6 +33,7 @@ from tfdml.data.conversion.identity import check_same, describe
 from tfdml.data.conversion.records import Tally
 from tfdml.data.conversion.request import Conversion, input_digest
 from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest, Shard
+from tfdml.data.format.index import DIRECTORY as INDEX_DIRECTORY
 from tfdml.errors import DataError
 from tfdml.storage import is_remote, storage_for
 from tfdml.version import __version__
@@ -153,6 +154,7 @@ def open_state(request: Conversion) -> Iterator[State]:
         state.clear_temporary()
         settings = directory / _SETTINGS
         if settings.exists():
+            _clear_partial(request.output_dir)
             before = json.loads(settings.read_text(encoding="utf-8"))
             if state.has_finished_parts():
                 check_same(before, known, request.output_dir, directory)
@@ -167,6 +169,14 @@ def open_state(request: Conversion) -> Iterator[State]:
         finally:
             if not existed and not directory.exists():
                 _remove_empty(Path(request.output_dir))
+
+
+def _clear_partial(output_dir: str) -> None:
+    """Remove what a killed process was writing beside the shards; files behind URLs appear at once or not at all."""
+    if not is_remote(output_dir):
+        for pattern in (".*.partial", f"{INDEX_DIRECTORY}/.*.partial"):
+            for left in Path(storage_for(output_dir).url).glob(pattern):
+                left.unlink(missing_ok=True)
 
 
 def refuse_other_data(output_dir: str) -> None:
