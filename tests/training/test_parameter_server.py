@@ -76,8 +76,10 @@ def test_metrics_are_exact(directory, settings):
     result = run(train, directory, 3, **settings)
     check_training(result, 3)
     dense = 4 * (5 * 64 + 64 + 2 * 64 + 64 * 64 + 64 + 64 * 3 + 3)
-    expected = dense if "compression" not in settings else dense - 4 * 64 * 64
-    assert result["push_bytes"] >= expected and (result["push_bytes"] > dense) is False
+    if "compression" in settings:  # of the one kernel that is large enough
+        assert dense - 4 * 64 * 64 < result["push_bytes"] < dense - 2 * 64 * 64
+    else:
+        assert result["push_bytes"] == dense
 
 
 @pytest.mark.slow
