@@ -163,7 +163,7 @@ def _compile(sources: Sources, compiler: Compiler, library: Path, jobs: int | No
         # Those that take longest begin first.
         for number, file in enumerate((*sources.ops, *sources.kernels)):
             objects.append(str(scratch / f"{number}.o"))
-            flags = _flags(sources, with_tensorflow=file in sources.ops)
+            flags = _flags(sources, name, with_tensorflow=file in sources.ops)
             command = [*compiler.command, *flags, "-c", str(file), "-o", objects[-1]]
             steps.append(Step(file.name, command))
         linked = scratch / "linked.so"
@@ -189,14 +189,16 @@ def _scratch_directory(library: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _flags(sources: Sources, *, with_tensorflow: bool) -> list[str]:
+def _flags(sources: Sources, name: str, *, with_tensorflow: bool) -> list[str]:
     tensorflow_flags = _tensorflow_flags() if with_tensorflow else []
     directories = [flag[2:] for flag in tensorflow_flags if flag.startswith("-I")]
     # Paths find their way into messages in the library. Without them the same sources, TensorFlow and
     # compiler give the same bytes on every host, and tasks can compare digests.
     mapped = [f"-ffile-prefix-map={directory}=tensorflow" for directory in directories]
     mapped.append(f"-ffile-prefix-map={sources.directory}=tfdml")
-    return [*FLAGS, *tensorflow_flags, f"-I{sources.directory}", *mapped]
+    # What `ops_library.cc` answers when another task asks for it.
+    named = f'-DTFDML_LIBRARY_NAME="{name}"'
+    return [*FLAGS, *tensorflow_flags, named, f"-I{sources.directory}", *mapped]
 
 
 def _tensorflow_flags() -> list[str]:

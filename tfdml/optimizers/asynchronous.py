@@ -28,11 +28,13 @@ class Step:
     """One step of a worker, while it is traced.
 
     Attributes:
+        number: int64 scalar, the number of the step; the same when it is tried again.
         version: int64 scalar, how many updates had been made when the weights were read.
         staleness: for each update, how many others came between its reading and its making; -1 for one that was
             skipped, because its gradients were not finite.
     """
 
+    number: tf.Tensor
     version: tf.Tensor
     staleness: list[tf.Tensor] = field(default_factory=list)
 
@@ -41,10 +43,10 @@ _local = threading.local()
 
 
 @contextmanager
-def step_of_worker(optimizer: Any) -> Iterator[Step]:
-    """In this block a step is traced: weights are read and one update is made. Ops in it come after the version."""
+def step_of_worker(optimizer: Any, number: tf.Tensor) -> Iterator[Step]:
+    """In this block step `number` is traced: weights are read, after the version, and one update is made."""
     version = optimizer.iterations.value.read_value()
-    _local.step = Step(tf.cast(version, tf.int64))
+    _local.step = Step(number, tf.cast(version, tf.int64))
     try:
         with tf.control_dependencies([version]):
             yield _local.step
@@ -99,7 +101,8 @@ class AsynchronousUpdate:
             for salt, (gradient, variable) in enumerate(zip(clipped, variables, strict=True)):
                 assert gradient is not None
                 if isinstance(gradient, tf.Tensor):
-                    gradient = self.push.send(gradient, variable, step=number, salt=salt)
+                    # By the step, not the update: so encoding need not wait for the counter's answer.
+                    gradient = self.push.send(gradient, variable, step=step.number, salt=salt)
                 done.append(self._rule.apply(gradient, variable, step=number, learning_rate=rate))
             with tf.control_dependencies(done):
                 return tf.identity(staleness)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdml.checkpoint import Position
 from tfdml.optimizers.asynchronous import step_of_worker
 from tfdml.training import replica
 from tfdml.training.feed import Feed
@@ -24,9 +25,9 @@ class AsyncStep:
     is tried again draws the same. Moving statistics are moved by what the step changed of them.
 
     Attributes:
-        closure: (steps int32, number of the first step int64, *arguments of the feed) -> (float64 [num_totals] that
-            is added to the metrics, then the examples, then the staleness of each update: one vector, because the
-            coordinator fetches tensor by tensor, each a round trip; whole numbers are exact in it up to 2^53).
+        closure: (int64 [4]: steps, and the three numbers of the first one's Position; *arguments of the feed) ->
+            float64 [num_totals] that is added to the metrics, then the examples, then the staleness of each update:
+            one vector each way, because tensors travel one by one. Whole numbers are exact in it up to 2^53.
         num_totals: numbers in the variables of all metrics.
     """
 
@@ -80,8 +81,11 @@ class AsyncStep:
 
     # -- on a worker
 
-    def _run(self, steps: tf.Tensor, first: tf.Tensor, *arguments: Any) -> tf.Tensor:
-        next_batch = self._feed.read(steps, *arguments)
+    def _run(self, numbers: tf.Tensor, *arguments: Any) -> tf.Tensor:
+        many, *position = tf.unstack(numbers)
+        steps, start = tf.cast(many, tf.int32), Position(*position)
+        next_batch = self._feed.read(steps, start, *arguments)
+        first = tf.convert_to_tensor(start.global_step)
 
         def one(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             data, rows = next_batch()
@@ -112,7 +116,7 @@ class AsyncStep:
             keras.StatelessScope(state_mapping=[*zeros, *before]) as scope,
         ):
             if self._trains:
-                with step_of_worker(model.optimizer) as step:
+                with step_of_worker(model.optimizer, number) as step:
                     self._step(data)
                 (staleness,) = step.staleness or [staleness]
             else:

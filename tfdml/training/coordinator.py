@@ -16,6 +16,7 @@ from tfdml.strategies.lost_peers import cluster_of
 from tfdml.training import prepare
 from tfdml.training.agreement import Agreement, Alone
 from tfdml.training.coordinator_loop import CoordinatorLoop
+from tfdml.training.exchange_report import check_library_of_servers
 from tfdml.training.feed import Feed, make_feed
 from tfdml.training.remote_result import fetch
 from tfdml.training.stream import BEGINNING, Data
@@ -26,7 +27,7 @@ class CoordinatorRunner:
 
     Args:
         max_pending_steps: so many steps may be scheduled and not known to be made; None is enough to keep all
-            workers busy: two executions for each.
+            workers busy: two closures or executions for each.
         pull_dtype: "bfloat16" or "float16", in which weights travel to the workers; None as they are.
     """
 
@@ -42,14 +43,11 @@ class CoordinatorRunner:
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         cluster = cluster_of(strategy)
         assert cluster is not None
+        check_library_of_servers(cluster)
         self._num_workers = len(cluster.jobs["worker"])
         self._max_pending_steps = max_pending_steps
         self._pull_dtype = pull_dtype
         self.agreement: Agreement = Alone()
-
-    @property
-    def max_pending_steps(self) -> int:
-        return self._max_pending_steps or 2 * self._num_workers * self._model.steps_per_execution
 
     def training_data(self, data: Data, *, counts_steps: bool) -> Feed:
         return make_feed(data, self._coordinator, repeats=counts_steps)
@@ -76,8 +74,9 @@ class CoordinatorRunner:
             prepare.build(self._model, self._strategy, feed.element_spec)
 
         @tf.function(autograph=False, reduce_retracing=True)
-        def one_batch(*arguments: Any) -> Any:
-            batch, _ = feed.read(tf.constant(1), *arguments)()
+        def one_batch(number: tf.Tensor, *arguments: Any) -> Any:
+            start = Position(tf.constant(0, tf.int64), number, number)  # type: ignore[arg-type]
+            batch, _ = feed.read(tf.constant(1), start, *arguments)()
             return self._strategy.run(self._model.predict_step, args=(batch,))
 
         limit = feed.num_batches if steps is None else min(steps, feed.num_batches or steps)
@@ -88,7 +87,8 @@ class CoordinatorRunner:
             arguments = feed.arguments(Position(0, number, number), 1)
             if arguments is None:
                 break
-            pending.append(self._coordinator.schedule(one_batch, args=arguments))
+            here = tf.constant(number, tf.int64)
+            pending.append(self._coordinator.schedule(one_batch, args=(here, *arguments)))
             number += 1
             while len(pending) > 2 * self._num_workers:
                 parts.append(fetch(self._coordinator, pending.popleft()))
@@ -102,6 +102,7 @@ class CoordinatorRunner:
             step_name,
             feed,
             start=start,
-            max_pending_steps=self.max_pending_steps,
+            num_workers=self._num_workers,
+            max_pending_steps=self._max_pending_steps,
             pull_dtype=self._pull_dtype,
         )

@@ -2,7 +2,8 @@
 
 It has the form of `ExecutionLoop`, so that `Fit` and `Evaluation` need not know. But steps are scheduled and not yet
 made when a call returns: up to `max_pending_steps` of them wait or run, logs are those of the steps that are known to
-be made, and `settle` waits for the rest.
+be made, and `settle` waits for the rest. Quick steps are gathered, also over several calls, until there are enough
+for one closure (`closure_size.py`).
 
 A step gives back what it adds to the metrics, and the coordinator adds it up, once for each step. Keras's own way, in
 which workers change the metrics' variables on the ps, loses some and counts a step that was tried again twice.
@@ -11,8 +12,10 @@ which workers change the metrics' variables on the ps, loses some and counts a s
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import keras
@@ -24,6 +27,7 @@ from tfdml.checkpoint import Position
 from tfdml.data.read_errors import data_errors
 from tfdml.training import metrics
 from tfdml.training.async_step import AsyncStep
+from tfdml.training.closure_size import ClosureSize
 from tfdml.training.feed import Feed
 from tfdml.training.loop import NUM_VOTES, Execution
 from tfdml.training.metrics import Logs
@@ -31,6 +35,9 @@ from tfdml.training.remote_result import fetch
 from tfdml.training.staleness import Staleness
 
 _log = logging.getLogger("tfdml")
+
+# Computing the metrics takes as long as a quick step, and nobody looks at them more often.
+_SECONDS_BETWEEN_LOGS = 0.1
 
 
 class CoordinatorLoop:
@@ -40,7 +47,9 @@ class CoordinatorLoop:
         coordinator: the `ClusterCoordinator` of the strategy.
         step_name: "train_step" or "test_step".
         start: where the feed begins the first time.
-        max_pending_steps: so many steps may be scheduled and not known to be made.
+        num_workers: of the job.
+        max_pending_steps: so many steps may be scheduled and not known to be made; None is two closures or executions
+            for each worker.
         pull_dtype: how weights travel to the workers; None as they are.
     """
 
@@ -54,16 +63,21 @@ class CoordinatorLoop:
         feed: Feed,
         *,
         start: Position,
-        max_pending_steps: int,
+        num_workers: int,
+        max_pending_steps: int | None,
         pull_dtype: str | None = None,
     ):
         self._model = model
         self._coordinator = coordinator
         self._feed = feed
         self._position = start
-        self._most_pending = max_pending_steps
+        self._num_workers = num_workers
+        self._max_pending_steps = max_pending_steps
         self._step = AsyncStep(model, coordinator.strategy, step_name, feed, pull_dtype)
         self._trains = step_name == "train_step"
+        # Steps from the position on that were told of and are not scheduled yet.
+        self._gathered = 0
+        self._closure_size = ClosureSize(num_workers, max_pending_steps)
         self._pending: deque[tuple[Any, int]] = deque()
         self._totals = np.zeros(self._step.num_totals)
         self._examples = 0
@@ -82,32 +96,52 @@ class CoordinatorLoop:
             self._updates_before = int(self._model.optimizer.iterations.numpy())
         self._has_begun = True
         self._totals = self._step.read_totals()
+        self._last_logs, self._logs_are_of = self._logs(), time.monotonic()
+        self._closure_size.rest()
 
     def __call__(self, max_steps: int, votes: Sequence[bool] = ()) -> Execution:
         """Schedule up to `max_steps` steps; see `Execution`, of which `steps` are those that were scheduled."""
         scheduled = 0
         while scheduled < max_steps:
             steps = min(max_steps - scheduled, self._feed.most_steps)
-            arguments = self._feed.arguments(self._position, steps)
-            if arguments is None:
+            self._gathered += steps
+            enough = min(self._closure_size.steps, self._feed.most_steps)
+            if self._gathered >= enough and not self._schedule():
                 break
-            first = tf.constant(self._position.global_step, tf.int64)
-            remote = self._coordinator.schedule(
-                self._step.closure, args=(tf.constant(steps), first, *arguments)
-            )
-            self._pending.append((remote, steps))
             scheduled += steps
-            position = self._position
-            self._position = Position(
-                position.epoch, position.step_in_epoch + steps, position.global_step + steps
-            )
-            while sum(steps for _, steps in self._pending) > self._most_pending:
-                self._take_one()
+        now = time.monotonic()
+        if now - self._logs_are_of > _SECONDS_BETWEEN_LOGS:
+            self._last_logs, self._logs_are_of = self._logs(), now
         examples, self._examples = self._examples, 0
-        return Execution(scheduled, examples, self._logs(), tuple(votes) or (False,) * NUM_VOTES)
+        return Execution(scheduled, examples, self._last_logs, tuple(votes) or (False,) * NUM_VOTES)
+
+    def _schedule(self) -> bool:
+        """The gathered steps, as one closure; False where the pass over the data has ended."""
+        steps, start, self._gathered = self._gathered, self._position, 0
+        arguments = self._feed.arguments(start, steps)
+        if arguments is None:
+            return False
+        numbers = tf.constant([steps, *astuple(start)], tf.int64)
+        remote = self._coordinator.schedule(self._step.closure, args=(numbers, *arguments))
+        self._pending.append((remote, steps))
+        self._position = Position(
+            start.epoch, start.step_in_epoch + steps, start.global_step + steps
+        )
+        while sum(steps for _, steps in self._pending) > self._most_pending:
+            self._take_one()
+        return True
+
+    @property
+    def _most_pending(self) -> int:
+        if self._max_pending_steps is not None:
+            return self._max_pending_steps
+        at_once = max(self._model.steps_per_execution, self._closure_size.steps)
+        return 2 * self._num_workers * at_once
 
     def settle(self) -> Logs:
         """Wait until all that was scheduled is made; the logs of it, which the metrics' variables hold, too."""
+        if self._gathered:
+            self._schedule()
         while self._pending:
             self._take_one()
         self._step.write_totals(self._totals)
@@ -143,9 +177,10 @@ class CoordinatorLoop:
 
     def _take_one(self) -> None:
         """Wait for the step that was scheduled first."""
-        remote, _ = self._pending.popleft()
+        remote, steps = self._pending.popleft()
         with data_errors(), heartbeat.waiting():
             told = fetch(self._coordinator, remote)
+        self._closure_size.made(steps)
         end = self._step.num_totals
         staleness = told[end + 1 :].astype(np.int64)
         self._totals += told[:end]

@@ -34,13 +34,13 @@ class Feed(Protocol):
     most_steps: int
 
     def arguments(self, position: Position, steps: int) -> tuple[Any, ...] | None:
-        """What the next closure is given, of `steps` steps from `position` on; None where the pass has ended."""
+        """What the next closure is given besides its position, of `steps` steps; None where the pass has ended."""
 
     def new_pass(self) -> None:
         """The next arguments are those of another pass."""
 
-    def read(self, steps: tf.Tensor, *arguments: Any) -> Callable[[], Batch]:
-        """In the graph of a closure of `steps` steps: a function that returns the next batch."""
+    def read(self, steps: tf.Tensor, start: Position, *arguments: Any) -> Callable[[], Batch]:
+        """In the graph of a closure of `steps` steps from `start` (of tensors): returns the next batch, each call."""
 
 
 def make_feed(data: Data, coordinator: Any, *, repeats: bool) -> Feed:
@@ -75,17 +75,12 @@ class _FromSource:
         self.element_spec = source.element_spec
 
     def arguments(self, position: Position, steps: int) -> tuple[Any, ...]:
-        return (
-            tf.constant(position.epoch, tf.int64),
-            tf.constant(position.step_in_epoch, tf.int64),
-        )
+        return ()
 
     def new_pass(self) -> None:
         pass
 
-    def read(self, steps: tf.Tensor, *arguments: Any) -> Callable[[], Batch]:
-        epoch, step = arguments
-        start = Position(epoch, step, 0)  # type: ignore[arg-type]
+    def read(self, steps: tf.Tensor, start: Position, *arguments: Any) -> Callable[[], Batch]:
         iterator = iter(self._source.steps(start, tf.cast(steps, tf.int64)))
 
         def batch() -> Batch:
@@ -122,7 +117,7 @@ class _FromDataset:
         if not self._repeats:
             self._iterator = None
 
-    def read(self, steps: tf.Tensor, *arguments: Any) -> Callable[[], Batch]:
+    def read(self, steps: tf.Tensor, start: Position, *arguments: Any) -> Callable[[], Batch]:
         (batch,) = arguments
         return lambda: (batch, rows_in(batch))
 
@@ -157,7 +152,7 @@ class _FromFunction:
     def new_pass(self) -> None:
         pass
 
-    def read(self, steps: tf.Tensor, *arguments: Any) -> Callable[[], Batch]:
+    def read(self, steps: tf.Tensor, start: Position, *arguments: Any) -> Callable[[], Batch]:
         (iterator,) = arguments
 
         def batch() -> Batch:
