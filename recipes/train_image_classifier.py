@@ -94,11 +94,16 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
         else losses.SparseCategoricalCrossentropy
     )
 
+    # What the learning rate follows from.
+    sizes = {
+        "global_batch_size": global_batch_size,
+        "total_steps": config.train.epochs * train_data.steps_per_epoch,
+    }
     with strategy.scope():
         build_model = MODELS[config.model.name]
         model = build_model(images.image_shape, images.num_classes, config.model.dropout)
         model.compile(
-            optimizer=build_optimizer(config.optimizer),
+            optimizer=tfdml.optimizers.from_config(config.optimizer, **sizes),
             loss=loss(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=config.train.steps_per_execution,
@@ -108,6 +113,7 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
     if arguments.trains:
         if trainer.is_chief:
             write_provenance(arguments.model_dir, config, seed=config.train.seed)
+            print(tfdml.optimizers.learning_rate_plan(config.optimizer, **sizes))
         trainer.fit(
             train_data,
             epochs=config.train.epochs,
@@ -136,22 +142,6 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
         accuracy = trainer.evaluate(test_data)["accuracy"]
         if trainer.is_chief:
             print(f"test accuracy: {accuracy:.4f}")
-
-
-def build_optimizer(config: OptimizerConfig):
-    """The Keras optimizer, wrapped so that it is right with any number of replicas."""
-    import keras
-
-    options = {"learning_rate": config.learning_rate, "weight_decay": config.weight_decay}
-    if config.name == "sgd":
-        options["momentum"] = config.momentum
-    return tfdml.optimizers.DistributedOptimizer(
-        keras.optimizers.get({"class_name": config.name, "config": options}),
-        compression={"name": config.compression, **config.compression_options},
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        global_clipnorm=config.global_clipnorm,
-        loss_scale=config.loss_scale,
-    )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tfdml.config import (
     Config,
     InteractionDataConfig,
     OptimizerConfig,
+    OptimizerName,
     ParameterServerConfig,
     StrategyConfig,
     TrainConfig,
@@ -48,10 +49,8 @@ class ModelConfig(Config):
 
 
 class RecommenderOptimizerConfig(OptimizerConfig):
-    name: Literal["sgd", "adam", "adamw", "adagrad", "ftrl"] = Field(
-        default="adam", description="the Keras optimizer"
-    )
-    learning_rate: float = Field(default=5e-3, gt=0, description="step size")
+    name: OptimizerName = Field(default="adam", description="the optimizer")
+    learning_rate: float = Field(default=5e-3, gt=0, description="step size; its peak")
 
 
 class RecommenderTrainConfig(TrainConfig):
@@ -115,11 +114,21 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
     tables = Tables(config.model.factors, config.model.l2, config.model.max_shard_bytes)
     retrieves = config.model.name in RETRIEVAL_MODELS
 
+    ratings = data.training(global_batch_size, seed=config.train.seed)
+    # What the learning rate follows from.
+    sizes_of_training = {
+        "global_batch_size": global_batch_size,
+        "total_steps": config.train.epochs * ratings.steps_per_epoch,
+    }
     with strategy.scope():
         build_model = (RATING_MODELS | RETRIEVAL_MODELS)[config.model.name]
         model = build_model(sizes, tables, config.model.hidden)
         model.compile(
-            optimizer=build_optimizer(config),
+            optimizer=tfdml.optimizers.from_config(
+                config.optimizer,
+                **sizes_of_training,
+                staleness_damping=config.parameter_server.staleness_damping,
+            ),
             loss=in_batch_softmax if retrieves else "mse",
             metrics=[] if retrieves else [keras.metrics.RootMeanSquaredError(name="rmse")],
             steps_per_execution=config.train.steps_per_execution,
@@ -134,13 +143,13 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
     def inputs_and_rating(batch: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         return {name: batch[name] for name in model.input}, batch["rating"]
 
-    train_data = data.training(global_batch_size, seed=config.train.seed)
-    train_data = train_data.map_batches(inputs_and_rating)
+    train_data = ratings.map_batches(inputs_and_rating)
     test_data = data.evaluation(global_batch_size).map_batches(inputs_and_rating)
 
     if arguments.trains:
         if trainer.is_chief:
             write_provenance(arguments.model_dir, config, seed=config.train.seed)
+            print(tfdml.optimizers.learning_rate_plan(config.optimizer, **sizes_of_training))
             print(
                 f"{sizes.num_users:,} users, {sizes.num_items:,} items, {sizes.num_train:,} interactions "
                 f"for training and {data.facts.num_test:,} for testing"
@@ -221,24 +230,6 @@ def report_ranking(model: Any, data: Any, top_k: int) -> None:
         figures[name] = f"recall@{top_k}: {recall:.4f}, NDCG@{top_k}: {ndcg:.4f}"
     own = figures.pop("")
     print(f"test {own} (" + "; ".join(f"{name}: {text}" for name, text in figures.items()) + ")")
-
-
-def build_optimizer(config: RecommenderConfig) -> Any:
-    """The Keras optimizer, wrapped so that it is right with any number of replicas and on parameter servers."""
-    import keras
-
-    settings = config.optimizer
-    options = {"learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay}
-    if settings.name == "sgd":
-        options["momentum"] = settings.momentum
-    return tfdml.optimizers.DistributedOptimizer(
-        keras.optimizers.get({"class_name": settings.name, "config": options}),
-        compression={"name": settings.compression, **settings.compression_options},
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        global_clipnorm=settings.global_clipnorm,
-        loss_scale=settings.loss_scale,
-        staleness_damping=config.parameter_server.staleness_damping,
-    )
 
 
 if __name__ == "__main__":

@@ -31,6 +31,10 @@ class DataError(TfdmlError, ValueError):
     """Data that is missing, empty or not what it says."""
 
 
+class TrainingError(TfdmlError, RuntimeError):
+    """A training that goes on without getting anywhere."""
+
+
 class NativeOpsError(TfdmlError, RuntimeError):
     """The native ops cannot be built or loaded; with a failing compiler's last lines, one a line."""
 

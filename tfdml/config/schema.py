@@ -138,14 +138,87 @@ class InteractionDataConfig(Config):
     )
 
 
-class OptimizerConfig(Config):
-    name: Literal["sgd", "adam", "adamw", "adagrad", "ftrl"] = Field(
-        default="adamw", description="the Keras optimizer"
+class ScheduleConfig(Config):
+    name: Literal[
+        "constant",
+        "cosine",
+        "step",
+        "polynomial",
+        "inverse_square_root",
+        "warmup_stable_decay",
+    ] = Field(default="constant", description="how the learning rate falls after the warm-up")
+    warmup_steps: int = Field(
+        default=0, ge=0, description="updates in which the learning rate rises to its peak"
     )
-    learning_rate: float = Field(default=2e-3, gt=0, description="step size")
-    momentum: float = Field(default=0.0, ge=0, lt=1, description="of sgd")
+    warmup_fraction: float = Field(
+        default=0.0, ge=0, lt=1, description="the same as a part of all updates; one of the two"
+    )
+    warmup_start: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="where the warm-up begins, as a part of the peak; null: before scaling, else 0",
+    )
+    end: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="the last learning rate as a part of the peak (not constant, step, inverse_...)",
+    )
+    power: Positive = Field(default=1.0, description="of polynomial; 1 is a straight line")
+    milestones: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=[0.5, 0.75], min_length=1, description="parts of all updates after which step falls"
+    )
+    milestone_factor: float = Field(
+        default=0.1, gt=0, lt=1, description="of the learning rate at each milestone of step"
+    )
+    decay_fraction: float = Field(
+        default=0.2, gt=0, le=1, description="last part of all updates: warmup_stable_decay falls"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_warmup_that_fits(self) -> ScheduleConfig:
+        if self.warmup_steps and self.warmup_fraction:
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps} and warmup_fraction {self.warmup_fraction}: set one of them."
+            )
+        if self.name == "inverse_square_root" and not (self.warmup_steps or self.warmup_fraction):
+            raise ValueError(
+                "inverse_square_root falls from the end of the warm-up on, got none. Set warmup_steps, "
+                "or warmup_fraction."
+            )
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must rise, got {self.milestones}.")
+        return self
+
+
+OptimizerName = Literal["sgd", "adam", "adamw", "adagrad", "ftrl", "lars", "lamb"]
+# What the names of biases and of the vectors in normalisation layers are in Keras.
+_VECTORS = ["bias", "gamma", "beta", "scale"]
+
+
+class OptimizerConfig(Config):
+    name: OptimizerName = Field(default="adamw", description="the optimizer")
+    learning_rate: float = Field(default=2e-3, gt=0, description="step size; its peak")
+    learning_rate_scaling: Literal["none", "linear", "square_root"] = Field(
+        default="none", description="how the peak follows from the global batch size"
+    )
+    base_batch_size: int | None = Field(
+        default=None, ge=1, description="examples per update that learning_rate is meant for"
+    )
+    schedule: ScheduleConfig = ScheduleConfig()
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="of sgd and lars")
+    trust_coefficient: Positive = Field(
+        default=1e-3, description="of lars: size of a layer's update, as a part of its weights"
+    )
     weight_decay: float = Field(
         default=0.0, ge=0, description="fraction of each weight removed per unit of learning rate"
+    )
+    exclude_from_weight_decay: list[str] = Field(
+        default=_VECTORS, description="names of variables that are not decayed"
+    )
+    exclude_from_adaptation: list[str] = Field(
+        default=_VECTORS, description="names of variables that lars and lamb do not adapt to"
     )
     compression: CompressionName = Field(default="none", description="how gradients travel")
     compression_options: dict[str, bool | int | float | str] = Field(
@@ -161,13 +234,34 @@ class OptimizerConfig(Config):
         default="auto",
         description="factor on the loss; auto is dynamic with mixed_float16, else none",
     )
+    initial_loss_scale: Positive = Field(default=2.0**15, description="of a dynamic loss scale")
+    loss_scale_growth_steps: int = Field(
+        default=2000, ge=1, description="finite steps in a row after which it doubles"
+    )
+    min_loss_scale: Positive = Field(default=1.0, description="it is never halved below this")
+    max_loss_scale: Positive = Field(default=2.0**24, description="it never grows above this")
+    max_skipped_steps: int | None = Field(
+        default=50,
+        ge=1,
+        description="steps in a row that are not finite, after which training fails; null is never",
+    )
 
     @model_validator(mode="after")
-    def _momentum_belongs_to_sgd(self) -> OptimizerConfig:
-        if self.momentum and self.name != "sgd":
+    def _settings_belong_together(self) -> OptimizerConfig:
+        if self.momentum and self.name not in ("sgd", "lars"):
             raise ValueError(
-                f"momentum applies to sgd, got {self.momentum} with {self.name}. "
+                f"momentum applies to sgd and lars, got {self.momentum} with {self.name}. "
                 "Leave it out, or use name: sgd."
+            )
+        if self.learning_rate_scaling != "none" and self.base_batch_size is None:
+            raise ValueError(
+                f"learning_rate_scaling is {self.learning_rate_scaling}, and base_batch_size is not set. "
+                f"Set it to the batch size that learning_rate: {self.learning_rate} is meant for."
+            )
+        if not self.min_loss_scale <= self.initial_loss_scale <= self.max_loss_scale:
+            raise ValueError(
+                f"initial_loss_scale must be between min_loss_scale: {self.min_loss_scale} and max_loss_scale: "
+                f"{self.max_loss_scale}, got {self.initial_loss_scale}."
             )
         return self
 

@@ -14,10 +14,10 @@ from tfdml.collectives.feedback import RESIDUAL
 from tfdml.collectives.slices import sum_duplicates
 from tfdml.collectives.stats import ExchangeStats
 from tfdml.errors import ConfigError
-from tfdml.optimizers import keras_private
+from tfdml.optimizers import keras_private, wrapped
 from tfdml.optimizers.asynchronous import AsynchronousUpdate
-
-_MIN_SCALE = 1.0
+from tfdml.optimizers.layerwise import check_names
+from tfdml.precision.loss_scale import LossScale
 
 
 @keras.saving.register_keras_serializable(package="tfdml")
@@ -42,6 +42,11 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             finite are skipped on all replicas.
         initial_scale: first dynamic loss scale (Micikevicius et al. 2018, section 3.2).
         dynamic_growth_steps: finite steps in a row after which the dynamic scale doubles.
+        min_scale, max_scale: the dynamic scale is not halved below the one, nor doubled above the other.
+        max_skipped_steps: with loss scaling, steps skipped in a row after which `check_skipped_steps` fails;
+            None is never. `tfdml.Trainer` calls it after every execution.
+        exclude_from_weight_decay: names of variables, without their layer's ("bias"), that `optimizer` must not
+            decay.
         clipvalue, clipnorm, global_clipnorm: as in Keras, on the sum; only one of them, and not also in
             `optimizer`.
         gradient_accumulation_steps: add up this many micro-batches on each replica, then communicate and
@@ -65,6 +70,10 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         loss_scale: str | float | None = "auto",
         initial_scale: float = 2.0**15,
         dynamic_growth_steps: int = 2000,
+        min_scale: float = 1.0,
+        max_scale: float = 2.0**24,
+        max_skipped_steps: int | None = 50,
+        exclude_from_weight_decay: Sequence[str] = (),
         clipvalue: float | None = None,
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
@@ -85,20 +94,29 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             )
         if loss_scale == "auto" and optimizer.loss_scale_factor is not None:
             loss_scale = optimizer.loss_scale_factor
-        dynamic, static_scale = _parse_loss_scale(loss_scale)
+        scaling = LossScale.auto(
+            loss_scale,
+            initial=initial_scale,
+            growth_steps=dynamic_growth_steps,
+            floor=min_scale,
+            ceiling=max_scale,
+            max_skipped_steps=max_skipped_steps,
+        )
         super().__init__(
             optimizer,
-            initial_scale=static_scale or initial_scale,
+            initial_scale=scaling.first,
             dynamic_growth_steps=dynamic_growth_steps,
             name=name,
         )
-        self._dynamic = dynamic
-        self._scales_loss = dynamic or static_scale is not None
-        _set_clipping(optimizer, clipvalue, clipnorm, global_clipnorm)
-        self._accumulation_steps = _take_over(
+        self._scaling = scaling
+        self._undecayed = check_names("exclude_from_weight_decay", exclude_from_weight_decay)
+        wrapped.set_clipping(optimizer, clipvalue, clipnorm, global_clipnorm)
+        self._accumulation_steps = wrapped.take_over(
             optimizer, "gradient_accumulation_steps", gradient_accumulation_steps
         )
-        self._ema_overwrite_frequency = _take_over(optimizer, "ema_overwrite_frequency", None)
+        self._ema_overwrite_frequency = wrapped.take_over(
+            optimizer, "ema_overwrite_frequency", None
+        )
         self.asynchronous: AsynchronousUpdate | None = None
         if isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
             self._refuse_windows(optimizer)
@@ -106,13 +124,17 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             compression = None
         self._exchange = resolve_exchange(compression, bucket_bytes)
         if self._exchange.has_momentum:
-            _refuse_momentum(optimizer)
-            _refuse_clipping(optimizer)
+            wrapped.refuse_momentum(optimizer)
+            wrapped.refuse_clipping(optimizer)
         self._own_config = {
             "compression": compression,
             "loss_scale": loss_scale,
             "initial_scale": initial_scale,
             "dynamic_growth_steps": dynamic_growth_steps,
+            "min_scale": min_scale,
+            "max_scale": max_scale,
+            "max_skipped_steps": max_skipped_steps,
+            "exclude_from_weight_decay": list(self._undecayed),
             "gradient_accumulation_steps": self._accumulation_steps,
             "bucket_bytes": bucket_bytes,
             "staleness_damping": staleness_damping,
@@ -124,30 +146,52 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create slots and counters for `variables`; call in the strategy's scope."""
+        if self._undecayed:
+            named = [v for v in variables if v.name in self._undecayed]
+            self.inner_optimizer.exclude_from_weight_decay(var_list=named)
         super().build(variables)
-        self.skipped_steps = self.add_variable(
-            shape=(), dtype="int", aggregation="none", name="skipped_steps"
-        )
+        self.skipped_steps = self._counter("skipped_steps")
+        self.skipped_in_a_row = self._counter("skipped_in_a_row")
         self._exchange.build(variables, self.replica_state)
         if self._accumulation_steps:
-            self._micro_step = self.add_variable(
-                shape=(), dtype="int", aggregation="none", name="micro_step"
-            )
+            self._micro_step = self._counter("micro_step")
             for variable in variables:
                 self.replica_state.zeros_like(variable, "gradient_accumulator")
+
+    def _counter(self, name: str) -> keras.Variable:
+        return self.add_variable(shape=(), dtype="int", aggregation="none", name=name)
 
     # -- the loss scale
 
     @property
     def loss_scale(self) -> Any:
         """The factor that the loss is multiplied with: a float32 scalar tensor, or 1.0 without loss scaling."""
-        if not self._scales_loss:
+        if not self._scaling.scales:
             return 1.0
         return tf.convert_to_tensor(self.dynamic_scale if self.built else self.initial_scale)
 
     def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
         """Multiply `loss` with the loss scale."""
-        return super().scale_loss(loss) if self._scales_loss else loss
+        return super().scale_loss(loss) if self._scaling.scales else loss
+
+    def scale_logs(self) -> dict[str, float]:
+        """`loss_scale` and `skipped_steps` (so far) for the logs of an epoch; nothing without loss scaling."""
+        if not self._scaling.scales or not self.built:
+            return {}
+        scale, skipped = self.dynamic_scale.numpy(), self.skipped_steps.numpy()
+        return {"loss_scale": float(scale), "skipped_steps": float(skipped)}
+
+    def check_skipped_steps(self) -> None:
+        """Fail where `max_skipped_steps` steps in a row were skipped: every task finds the same, without a message.
+
+        Call outside of `tf.function`, after one or more steps.
+
+        Raises:
+            TrainingError: says what to try.
+        """
+        if self._scaling.scales and self.built:
+            scale = float(self.dynamic_scale.numpy())
+            self._scaling.check_skipped(int(self.skipped_in_a_row.numpy()), scale)
 
     # -- one step
 
@@ -197,7 +241,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             self._reduce_and_update(gradients, variables)
 
     def _unscale(self, gradient: Gradient) -> Gradient:
-        if not self._scales_loss:
+        if not self._scaling.scales:
             return gradient
         factor = 1.0 / self.dynamic_scale.value
         if isinstance(gradient, tf.IndexedSlices):
@@ -241,7 +285,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         )
         # Keras squares what slices hold: a row that is there twice would count a^2 + b^2 for (a + b)^2.
         sums = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in sums]
-        if not self._scales_loss and not self._ema_overwrite_frequency:
+        if not self._scaling.scales and not self._ema_overwrite_frequency:
             inner.apply(sums, variables)
             return
 
@@ -255,7 +299,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
                 self._overwrite_with_average(strategy)
                 self._after_finite_step()
 
-            if self._scales_loss:
+            if self._scaling.scales:
                 finite = strategy.extended.call_for_each_replica(_all_finite, args=(sums,))
                 # Every replica has the same sum, so the first one's answer is everybody's.
                 first = strategy.experimental_local_results(finite)[0]
@@ -283,28 +327,35 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         due = tf.equal(inner.iterations.value % self._ema_overwrite_frequency, 0)
         _cond(due, overwrite)
 
+    # The rule of `LossScale.after`, in a graph.
+
     def _after_finite_step(self) -> None:
-        if not self._dynamic:
+        if self._scaling.scales:
+            self.skipped_in_a_row.assign(0)
+        if not self._scaling.dynamic:
             return
 
         def grow() -> None:
             self.step_counter.assign(0)
-            self.dynamic_scale.assign(self.dynamic_scale.value * 2.0)
+            doubled = self.dynamic_scale.value * 2.0
+            self.dynamic_scale.assign(tf.minimum(doubled, self._scaling.ceiling))
 
-        due = tf.equal(self.step_counter.value, self.dynamic_growth_steps - 1)
+        due = tf.equal(self.step_counter.value, self._scaling.growth_steps - 1)
         _cond(due, grow, lambda: self.step_counter.assign_add(1))
 
     def _after_skipped_step(self) -> None:
         self.skipped_steps.assign_add(1)
-        if self._dynamic:
+        self.skipped_in_a_row.assign_add(1)
+        if self._scaling.dynamic:
             self.step_counter.assign(0)
-            self.dynamic_scale.assign(tf.maximum(self.dynamic_scale.value * 0.5, _MIN_SCALE))
+            halved = self.dynamic_scale.value * 0.5
+            self.dynamic_scale.assign(tf.maximum(halved, self._scaling.floor))
 
     def count_asynchronous_step(self, finite: bool) -> None:
         """Move the dynamic loss scale on by one step of a worker; on the coordinator, which alone writes it."""
         if finite:
             self._after_finite_step()
-        elif self._scales_loss:
+        elif self._scaling.scales:
             self._after_skipped_step()
         else:
             self.skipped_steps.assign_add(1)
@@ -386,78 +437,3 @@ def _cond(
 def _all_finite(gradients: Sequence[Gradient]) -> tf.Tensor:
     values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients]
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
-
-
-def _parse_loss_scale(loss_scale: str | float | None) -> tuple[bool, float | None]:
-    """Return (dynamic?, static scale or None)."""
-    if loss_scale == "auto":
-        return keras.config.dtype_policy().name == "mixed_float16", None
-    if loss_scale == "dynamic":
-        return True, None
-    if loss_scale is None:
-        return False, None
-    if isinstance(loss_scale, (int, float)) and loss_scale > 0:
-        return False, float(loss_scale)
-    raise ConfigError(
-        f"`loss_scale` must be 'auto', 'dynamic', None or a positive number, got {loss_scale!r}. "
-        "Use 'dynamic' with mixed_float16 and None otherwise."
-    )
-
-
-def _refuse_momentum(optimizer: keras.optimizers.Optimizer) -> None:
-    """Two momenta, one before the exchange and one after, are not what anybody means."""
-    if type(optimizer) is not keras.optimizers.SGD or optimizer.momentum:
-        momentum = getattr(optimizer, "momentum", None)
-        detail = f" with momentum={momentum}" if momentum else ""
-        raise ConfigError(
-            "compression 'dgc' has a momentum of its own, so `optimizer` must be keras.optimizers.SGD without "
-            f"momentum, got {type(optimizer).__name__}{detail}. "
-            "Pass it as {'name': 'dgc', 'momentum': 0.9}."
-        )
-
-
-def _refuse_clipping(optimizer: keras.optimizers.Optimizer) -> None:
-    """Sums that hold the momentum are up to 1 / (1 - momentum) times as long as the gradients that a limit is for."""
-    for name in ("clipvalue", "clipnorm", "global_clipnorm"):
-        if getattr(optimizer, name):
-            raise ConfigError(
-                f"compression 'dgc' clips gradients before its momentum, so `optimizer` must not clip what comes "
-                f"after it, got {name}={getattr(optimizer, name)}. Pass it as {{'name': 'dgc', 'clipnorm': 1.0}}, "
-                "the norm of all gradients together."
-            )
-
-
-def _set_clipping(optimizer: keras.optimizers.Optimizer, *values: float | None) -> None:
-    """Hand clipping to the wrapped optimizer, which sees summed gradients only."""
-    names = ("clipvalue", "clipnorm", "global_clipnorm")
-    given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-    already = {name: getattr(optimizer, name) for name in names if getattr(optimizer, name)}
-    if len(given) > 1 or (given and already):
-        listed = ", ".join(f"{name}={value}" for name, value in [*given.items(), *already.items()])
-        raise ConfigError(
-            f"only one of clipvalue, clipnorm and global_clipnorm can be set, in one place, got {listed}. "
-            "Keep one."
-        )
-    for name, value in given.items():
-        if not value > 0:
-            raise ConfigError(
-                f"`{name}` must be positive, got {value}. Leave it out for no clipping."
-            )
-        setattr(optimizer, name, value)
-
-
-def _take_over(optimizer: keras.optimizers.Optimizer, name: str, value: int | None) -> int | None:
-    """Move the setting `name` from the wrapped optimizer, where it fails under a strategy, to the wrapper."""
-    inner_value = getattr(optimizer, name)
-    if value is not None and inner_value is not None and value != inner_value:
-        raise ConfigError(
-            f"`{name}` is {value} in DistributedOptimizer and {inner_value} in {type(optimizer).__name__}. "
-            "Set it in one place."
-        )
-    setattr(optimizer, name, None)
-    value = inner_value if value is None else value
-    if value is not None and (not isinstance(value, int) or value < 1):
-        raise ConfigError(
-            f"`{name}` must be a whole number of at least 1, got {value!r}. Leave it out to do without."
-        )
-    return value if value != 1 or name != "gradient_accumulation_steps" else None

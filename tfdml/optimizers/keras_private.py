@@ -47,8 +47,18 @@ def slots(
 
     Keras keeps them in lists of its own, in the order of the variables; there is no public way to one.
     """
-    index = optimizer._get_variable_index(variable)
+    index = index_of(optimizer, variable)
     return [getattr(optimizer, name)[index] for name in names]
+
+
+def index_of(optimizer: keras.optimizers.Optimizer, variable: keras.Variable | tf.Variable) -> int:
+    """The place of `variable`, or of one replica's part of it, among those the optimizer was built with."""
+    return optimizer._get_variable_index(variable)
+
+
+def may_decay(optimizer: keras.optimizers.Optimizer, variable: tf.Variable) -> bool:
+    """Whether `exclude_from_weight_decay` left `variable`, or one replica's part of it, in."""
+    return optimizer._use_weight_decay(variable)
 
 
 def weight_decay(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> float:
