@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfdml.collectives import DenseExchange, ReplicaState, resolve_exchange
 from tfdml.collectives.dense import DEFAULT_BUCKET_BYTES, Gradient
 from tfdml.collectives.feedback import RESIDUAL
+from tfdml.collectives.observer import ExchangeObserver
 from tfdml.collectives.slices import sum_duplicates
 from tfdml.collectives.stats import ExchangeStats
 from tfdml.errors import ConfigError
@@ -140,6 +141,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             "staleness_damping": staleness_damping,
         }
         self.replica_state = ReplicaState()
+        self.observer: ExchangeObserver | None = None  # asked while a step is traced
         keras_private.disable_own_reduction(optimizer)
 
     # -- construction of variables
@@ -277,12 +279,16 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         self, gradients: list[Gradient], variables: list[keras.Variable]
     ) -> None:
         inner = self.inner_optimizer
+        if self.observer is not None:
+            self.observer.has_gradients(gradients)
         sums = self._exchange.reduce(
             gradients,
             variables,
             step=inner.iterations.value,
             learning_rate=tf.convert_to_tensor(inner.learning_rate),
         )
+        if self.observer is not None:
+            self.observer.has_sums(sums, variables)
         # Keras squares what slices hold: a row that is there twice would count a^2 + b^2 for (a + b)^2.
         sums = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in sums]
         if not self._scaling.scales and not self._ema_overwrite_frequency:
