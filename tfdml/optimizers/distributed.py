@@ -176,12 +176,21 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         """Multiply `loss` with the loss scale."""
         return super().scale_loss(loss) if self._scaling.scales else loss
 
-    def scale_logs(self) -> dict[str, float]:
-        """`loss_scale` and `skipped_steps` (so far) for the logs of an epoch; nothing without loss scaling."""
-        if not self._scaling.scales or not self.built:
-            return {}
-        scale, skipped = self.dynamic_scale.numpy(), self.skipped_steps.numpy()
-        return {"loss_scale": float(scale), "skipped_steps": float(skipped)}
+    def epoch_logs(self) -> dict[str, float]:
+        """What there is to say of the steps so far, for the logs of an epoch; the same on every task.
+
+        With a schedule the `learning_rate` of the next update; with loss scaling the `loss_scale` and how many
+        `skipped_steps` there were since the optimizer was built.
+        """
+        logs: dict[str, float] = {}
+        if not self.built:
+            return logs
+        if not isinstance(self.learning_rate, keras.Variable):
+            logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.learning_rate))
+        if self._scaling.scales:
+            logs["loss_scale"] = float(self.dynamic_scale.numpy())
+            logs["skipped_steps"] = float(self.skipped_steps.numpy())
+        return logs
 
     def check_skipped_steps(self) -> None:
         """Fail where `max_skipped_steps` steps in a row were skipped: every task finds the same, without a message.

@@ -127,6 +127,10 @@ def _mirrored(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distr
 
 
 def _multi_worker(cluster: ClusterSpec, num_virtual_devices: int | None) -> tf.distribute.Strategy:
+    if cluster.num_workers > 1:
+        from tfdml.precision.policy import check_policy  # imports Keras, which strategies do not
+
+        check_policy()
     gpus = tf.config.get_visible_devices("GPU")
     options = communication_options(len(gpus))
     scope: contextlib.AbstractContextManager[None] = contextlib.nullcontext()

@@ -92,6 +92,8 @@ class Fit:
             logs = logs | {f"val_{name}": value for name, value in validation.items()}
         if self.compresses:
             logs = logs | exchange_logs(self.model.optimizer, self.agreement)
+        if self.model.optimizer is not None:
+            logs = logs | self.model.optimizer.epoch_logs()
         logs = logs | self.loop.report()
         if recovery is not None:
             logs = logs | recovery.logs
@@ -113,6 +115,8 @@ class Fit:
             execution = self.loop(wanted, recovery.votes() if recovery else ())
             if execution.steps == 0:
                 break
+            if model.optimizer is not None:
+                model.optimizer.check_skipped_steps()
             step, global_step = step + execution.steps, global_step + execution.steps
             self.position, self.logs = Position(epoch, step, global_step), execution.logs
             heartbeat.beat(global_step)

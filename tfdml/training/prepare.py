@@ -11,8 +11,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdml import strategies
 from tfdml.errors import ConfigError
 from tfdml.optimizers import DistributedOptimizer, keras_private
+from tfdml.precision import delicate
+from tfdml.precision.policy import check_weights
 from tfdml.training import keras_losses
 
 
@@ -70,6 +73,17 @@ def check_model(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
                 f"the optimizer {type(optimizer).__name__} of model '{model.name}' was created outside the "
                 f"strategy's scope. {remedy}"
             )
+
+
+def check_precision(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    """Warn of layers that lose too much in 16 bits, and refuse weights that several workers cannot train.
+
+    Raises:
+        ConfigError: several workers, and weights that are kept in 16 bits.
+    """
+    check_weights(model, strategy)
+    if strategies.is_chief(strategy):
+        delicate.warn(model)
 
 
 def check_jit(model: keras.Model, strategy: tf.distribute.Strategy) -> None:

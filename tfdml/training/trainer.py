@@ -74,6 +74,7 @@ class Trainer:
         self.model = model
         self.strategy = prepare.check_strategy(model, strategy)
         prepare.check_model(model, self.strategy)
+        prepare.check_precision(model, self.strategy)
         prepare.check_jit(model, self.strategy)
         prepare.use_distributed_optimizer(model, self.strategy)
         self._runner: Runner
