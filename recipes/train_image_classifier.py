@@ -11,7 +11,6 @@ image_models.py, a setting is a line in a class below.
 
 from __future__ import annotations
 
-import shlex
 from typing import Literal
 
 from pydantic import Field
@@ -25,10 +24,7 @@ from tfdml.config import (
     OptimizerConfig,
     StrategyConfig,
     TrainConfig,
-    check_global_batch_size,
-    write_provenance,
 )
-from tfdml.errors import ConfigError
 
 
 class ModelConfig(Config):
@@ -40,39 +36,33 @@ class ModelConfig(Config):
     )
 
 
+class EvaluationConfig(Config):
+    slice_by: Literal["label"] | None = Field(
+        default="label", description="metrics of each part of the test images; null is none"
+    )
+
+
 class ImageClassifierConfig(Config):
     strategy: StrategyConfig = StrategyConfig()
     data: ImageDataConfig = ImageDataConfig()
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     backup: BackupConfig = BackupConfig()
 
 
 def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
-    model_file = arguments.model_dir / "model.keras"
-    if not arguments.trains and not model_file.exists():
-        raise ConfigError(f"{model_file}: no such model. Train it first, with --mode=train.")
+    run = tfdml.runs.start(config, arguments)
+    if run is None:  # this task served the others, and they are done
+        return
 
     # These load TensorFlow: only now, so that --help and a misspelt setting answer at once.
     import keras
     from image_models import MODELS
+    from image_outputs import by_label, encoded_images, image_files, images_in, predictions
 
-    from tfdml.testing.weights import weight_hash
-
-    cluster = tfdml.cluster.resolve()
-    if tfdml.cluster.serve(cluster):
-        return
-    if config.train.deterministic:
-        tfdml.determinism.enable(arguments.model_dir)
-    strategy = tfdml.strategies.create(
-        config.strategy.name, cluster, num_virtual_devices=config.strategy.num_virtual_devices
-    )
     global_batch_size = config.train.global_batch_size
-    check_global_batch_size(global_batch_size, strategy.num_replicas_in_sync)
-    keras.utils.set_random_seed(config.train.seed)
-    keras.config.set_dtype_policy(config.train.precision)
-
     images = tfdml.data.open_images(
         config.data.dataset, data_dir=config.data.data_dir, image_size=config.data.image_size
     )
@@ -99,7 +89,7 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
         "global_batch_size": global_batch_size,
         "total_steps": config.train.epochs * train_data.steps_per_epoch,
     }
-    with strategy.scope():
+    with run.strategy.scope():
         build_model = MODELS[config.model.name]
         model = build_model(images.image_shape, images.num_classes, config.model.dropout)
         model.compile(
@@ -108,40 +98,38 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
             metrics=["accuracy"],
             steps_per_execution=config.train.steps_per_execution,
         )
-    trainer = tfdml.Trainer(model, strategy)
+    trainer = tfdml.Trainer(model, run.strategy)
+
+    run.describe(
+        model,
+        data=[images.origin],
+        inputs=f"images {list(images.image_shape)}, float32 with values in [0, 255]",
+        outputs=f"a logit for each of {images.num_classes} classes: {', '.join(images.class_names)}",
+        limits=[
+            "It names one of its classes whatever it is shown: an image of none of them gets one, too.",
+            "Images must look like those it was trained on, in size, contrast and orientation.",
+        ],
+    )
 
     if arguments.trains:
-        if trainer.is_chief:
-            write_provenance(arguments.model_dir, config, seed=config.train.seed)
+        if run.is_chief:
             print(tfdml.optimizers.learning_rate_plan(config.optimizer, **sizes))
-        trainer.fit(
-            train_data,
-            epochs=config.train.epochs,
-            validation_data=test_data,
-            callbacks=[
-                # A job that was killed goes on from here when it is started again, by hand or by --max_restarts.
-                tfdml.callbacks.BackupAndRestore(
-                    config.backup.directory or arguments.model_dir / "backup",
-                    config.backup.save_freq,
-                    keep=config.backup.keep,
-                    keep_every=config.backup.keep_every,
-                ),
-                keras.callbacks.TensorBoard(arguments.model_dir, write_graph=False),
-                keras.callbacks.CSVLogger(arguments.model_dir / "history.csv"),
-            ],
-        )
-        if trainer.is_chief:
-            model.save(model_file)
+        run.fit(trainer, train_data, validation_data=test_data)
     else:
-        model.load_weights(model_file)
-
-    print(f"final weights sha256: {weight_hash(model)}")
-    if trainer.is_chief:
-        print(f"see the curves: tensorboard --logdir {shlex.quote(str(arguments.model_dir))}")
+        run.load(model)
     if arguments.evaluates:
-        accuracy = trainer.evaluate(test_data)["accuracy"]
-        if trainer.is_chief:
-            print(f"test accuracy: {accuracy:.4f}")
+        slices = [by_label(images.class_names)] if config.evaluation.slice_by == "label" else []
+        results = run.evaluate(trainer, test_data, slices=slices)
+        if run.is_chief:
+            print(f"test accuracy: {results['accuracy']:.4f}")
+    if arguments.predicts:
+        files = arguments.predict_input and image_files(arguments.predict_input)
+        data = images_in(files, images, global_batch_size) if files else test_data
+        run.predict(trainer, data, predictions(images.class_names, files))
+    if arguments.exports:
+        run.export(
+            model, endpoints={"classify": encoded_images(images.image_shape, images.class_names)}
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ you like: a model is a function in recommender_models.py, a setting is a line in
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -28,10 +27,7 @@ from tfdml.config import (
     ParameterServerConfig,
     StrategyConfig,
     TrainConfig,
-    check_global_batch_size,
-    write_provenance,
 )
-from tfdml.errors import ConfigError
 
 
 class ModelConfig(Config):
@@ -76,9 +72,9 @@ class RecommenderConfig(Config):
 
 
 def main(config: RecommenderConfig, arguments: Arguments) -> None:
-    model_file = arguments.model_dir / "model.keras"
-    if not arguments.trains and not model_file.exists():
-        raise ConfigError(f"{model_file}: no such model. Train it first, with --mode=train.")
+    run = tfdml.runs.start(config, arguments)
+    if run is None:  # this task served the others, and they are done
+        return
 
     # These load TensorFlow: only now, so that --help and a misspelt setting answer at once.
     import keras
@@ -90,21 +86,7 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
         in_batch_softmax,
     )
 
-    from tfdml.testing.weights import weight_hash
-
-    cluster = tfdml.cluster.resolve()
-    if tfdml.cluster.serve(cluster):
-        return
-    if config.train.deterministic:
-        tfdml.determinism.enable(arguments.model_dir)
-    strategy = tfdml.strategies.create(
-        config.strategy.name, cluster, num_virtual_devices=config.strategy.num_virtual_devices
-    )
     global_batch_size = config.train.global_batch_size
-    check_global_batch_size(global_batch_size, strategy.num_replicas_in_sync)
-    keras.utils.set_random_seed(config.train.seed)
-    keras.config.set_dtype_policy(config.train.precision)
-
     data = tfdml.data.open_interactions(
         config.data.dataset,
         data_dir=config.data.data_dir,
@@ -120,7 +102,7 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
         "global_batch_size": global_batch_size,
         "total_steps": config.train.epochs * ratings.steps_per_epoch,
     }
-    with strategy.scope():
+    with run.strategy.scope():
         build_model = (RATING_MODELS | RETRIEVAL_MODELS)[config.model.name]
         model = build_model(sizes, tables, config.model.hidden)
         model.compile(
@@ -135,7 +117,7 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
         )
     trainer = tfdml.Trainer(
         model,
-        strategy,
+        run.strategy,
         max_pending_steps=config.parameter_server.max_pending_steps,
         pull_dtype=config.parameter_server.pull_dtype,
     )
@@ -146,70 +128,56 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
     train_data = ratings.map_batches(inputs_and_rating)
     test_data = data.evaluation(global_batch_size).map_batches(inputs_and_rating)
 
+    run.describe(
+        model,
+        data=[data.origin],
+        inputs="numbers of users and items, int64 [n], and numbers about them (recommender_models.py)",
+        outputs="logits of each user with each item of a batch" if retrieves else "a rating [n, 1]",
+        limits=[
+            "Users and items that were not in the training data cannot be asked for.",
+            "It learns what was chosen and rated, which is not what people would choose if they saw all.",
+        ],
+    )
+
     if arguments.trains:
-        if trainer.is_chief:
-            write_provenance(arguments.model_dir, config, seed=config.train.seed)
+        if run.is_chief:
             print(tfdml.optimizers.learning_rate_plan(config.optimizer, **sizes_of_training))
             print(
                 f"{sizes.num_users:,} users, {sizes.num_items:,} items, {sizes.num_train:,} interactions "
                 f"for training and {data.facts.num_test:,} for testing"
             )
-        trainer.fit(
-            train_data,
-            epochs=config.train.epochs,
-            validation_data=test_data,
-            callbacks=[
-                # A job that was killed goes on from here when it is started again, by hand or by --max_restarts.
-                tfdml.callbacks.BackupAndRestore(
-                    config.backup.directory or arguments.model_dir / "backup",
-                    config.backup.save_freq,
-                    keep=config.backup.keep,
-                    keep_every=config.backup.keep_every,
-                ),
-                keras.callbacks.TensorBoard(arguments.model_dir, write_graph=False),
-                keras.callbacks.CSVLogger(arguments.model_dir / "history.csv"),
-            ],
-        )
-        if trainer.is_chief:
-            model.save(model_file)
+        run.fit(trainer, train_data, validation_data=test_data)
     else:
-        try:
-            model.load_weights(model_file)
-        except ValueError:
-            raise ConfigError(
-                f"{model_file} was trained with another model or on other data: {sizes.num_users:,} users, "
-                f"{sizes.num_items:,} items and factors={config.model.factors} do not fit. Its settings are in "
-                f"{arguments.model_dir / 'config.yaml'}."
-            ) from None
-
-    print(f"final weights sha256: {weight_hash(model)}")
-    if trainer.is_chief:
-        print(f"see the curves: tensorboard --logdir {shlex.quote(str(arguments.model_dir))}")
+        run.load(model)
     if arguments.evaluates:
-        results = trainer.evaluate(test_data)
-        if not trainer.is_chief:
+        results = run.evaluate(trainer, test_data)
+        if not run.is_chief:
             return
         if retrieves:
-            report_ranking(model, data, config.evaluation.top_k)
+            report_ranking(run, model, data, config.evaluation.top_k)
         else:
-            report_ratings(results["rmse"], data)
+            report_ratings(run, results["rmse"], data)
 
 
-def report_ratings(rmse: float, data: Any) -> None:
-    """Print the error, that of predicting the means of users and items, and the smallest possible one."""
+def report_ratings(run: Any, rmse: float, data: Any) -> None:
+    """Report the error, that of predicting the means of users and items, and the smallest possible one."""
     import recommender_metrics as metrics
 
     test = data.arrays("test")
     means = metrics.means_rmse(data.arrays("train"), test, data.num_users, data.num_items)
     line = f"test RMSE: {rmse:.4f} (user and item means: {means:.4f}"
+    others = {"means of users and items": {"rmse": means}}
     expected = data.true_ratings(test["user"], test["item"])
     if expected is not None:
-        line += f", best reachable: {metrics.rmse(expected, test['rating']):.4f}"
+        best = metrics.rmse(expected, test["rating"])
+        line += f", best reachable: {best:.4f}"
+        others["best reachable"] = {"rmse": best}
     print(line + ")")
+    run.report({"rmse": rmse}, compared_with=others)
 
 
-def report_ranking(model: Any, data: Any, top_k: int) -> None:
-    """Print what the model finds again, what the most popular items would, and what the true preferences would."""
+def report_ranking(run: Any, model: Any, data: Any, top_k: int) -> None:
+    """Report what the model finds again, what the most popular items would, and what the true preferences would."""
     import numpy as np
     import recommender_metrics as metrics
 
@@ -224,12 +192,21 @@ def report_ranking(model: Any, data: Any, top_k: int) -> None:
     }
     if truth is not None:
         rankings["true preferences"] = lambda users: truth[users]
-    figures = {}
-    for name, scores_of in rankings.items():
-        recall, ndcg = metrics.rank_all(scores_of, train, test, top_k)
-        figures[name] = f"recall@{top_k}: {recall:.4f}, NDCG@{top_k}: {ndcg:.4f}"
+    figures = {
+        name: dict(
+            zip(
+                (f"recall@{top_k}", f"NDCG@{top_k}"),
+                metrics.rank_all(scores_of, train, test, top_k),
+                strict=True,
+            )
+        )
+        for name, scores_of in rankings.items()
+    }
     own = figures.pop("")
-    print(f"test {own} (" + "; ".join(f"{name}: {text}" for name, text in figures.items()) + ")")
+    run.report(own, compared_with=figures)
+    told = lambda values: ", ".join(f"{name}: {value:.4f}" for name, value in values.items())
+    others = "; ".join(f"{name}: {told(values)}" for name, values in figures.items())
+    print(f"test {told(own)} ({others})")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ _SUBMODULES = (
     "layers",
     "optimizers",
     "precision",
+    "runs",
     "storage",
     "strategies",
     "testing",

@@ -6,7 +6,6 @@ Nothing here imports TensorFlow: a misspelt key answers in a fraction of a secon
 from tfdml.config.entry import run
 from tfdml.config.flags import Arguments
 from tfdml.config.load import load
-from tfdml.config.provenance import write_provenance
 from tfdml.config.schema import (
     AugmentConfig,
     BackupConfig,
@@ -38,5 +37,4 @@ __all__ = [
     "check_global_batch_size",
     "load",
     "run",
-    "write_provenance",
 ]

@@ -16,6 +16,18 @@ from tfdml.config.flags import Arguments
 from tfdml.config.load import ConfigT, load
 from tfdml.errors import exit_on_user_error
 
+_ENDS: list[Callable[[BaseException | None], None]] = []
+
+
+def at_end(function: Callable[[BaseException | None], None]) -> None:
+    """Let `function` hear once how this process's `main` ended: by which error, or None where it came to its end."""
+    _ENDS.append(function)
+
+
+def _tell(error: BaseException | None) -> None:
+    while _ENDS:
+        _ENDS.pop()(error)
+
 
 def run(main: Callable[[ConfigT, Arguments], Any], schema: type[ConfigT]) -> None:
     """Call `main(config, arguments)` with what the command line asks for, and exit.
@@ -40,7 +52,13 @@ def run(main: Callable[[ConfigT, Arguments], Any], schema: type[ConfigT]) -> Non
             print(yaml_text.dump(config.model_dump()), end="")
             return
         run_identity.set_config(config.model_dump(mode="json"))
-        main(config, arguments)
+        _ENDS.clear()
+        try:
+            main(config, arguments)
+        except BaseException as error:
+            _tell(error)
+            raise
+        _tell(None)
 
     with exit_on_user_error():
         app.run(start, flags_parser=flags.parse)

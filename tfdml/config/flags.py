@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from absl import flags
 from pydantic import BaseModel
@@ -15,22 +15,48 @@ from pydantic import BaseModel
 from tfdml.config.describe import allowed, settings
 from tfdml.errors import ConfigError
 
-Mode = Literal["train", "evaluate", "train_and_evaluate"]
+Mode = Literal["train", "evaluate", "train_and_evaluate", "predict", "export"]
 
-_NAMES = ("config", "set", "deterministic", "print_config", "model_dir", "mode")
+_NAMES = (
+    "config",
+    "set",
+    "seed",
+    "deterministic",
+    "print_config",
+    "model_dir",
+    "mode",
+    "predict_input",
+    "predict_output",
+    "export_dir",
+)
 
 _FLAG_HELP = """\
 Flags:
   --config=FILE         YAML settings; repeatable, a later file overrides an earlier one.
   --set section.key=VALUE
                         One setting, its value in YAML; repeatable, overrides every file.
+  --seed=N              Of all that is random; short for --set train.seed=N.
   --deterministic       The same bits in every run; short for --set train.deterministic=true.
   --print_config        Print the resolved settings as YAML, and exit.
-  --model_dir=DIR       Where the model, logs and resolved settings go (default: {model_dir}).
-  --mode=MODE           train, evaluate (what is in --model_dir) or train_and_evaluate (default).
+  --model_dir=DIR       Where the model, logs, run.json and model_card.md go (default: {model_dir}).
+  --mode=MODE           train, or what is in --model_dir: evaluate, predict, export; or train_and_evaluate
+                        (default).
+  --predict_input=DATA  What to predict (default: the test data).
+  --predict_output=FILE Where predictions go, a .csv, .jsonl or .parquet file (default: MODEL_DIR/predictions.csv).
+  --export_dir=DIR      Where an exported model goes, a new directory (default: the next MODEL_DIR/versions/N).
   --help                This text.
 Flags may be written with dashes too: --model-dir=DIR.
+
+Once trained, the same command with another mode goes on with what is in --model_dir:
+  ... --mode=evaluate                           metrics of the test data, also into model_card.md
+  ... --mode=predict --predict_output=out.csv   a row for each example, in order
+  ... --mode=export                             a .keras file and a SavedModel that need no tfdml
+`tfdml runs list|show|compare|promote|rollback` says what there is, and which version is served.
 """
+
+
+# What predictions can be written as, by the name of the file.
+TABLE_FORMATS = (".csv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -42,14 +68,25 @@ class Arguments:
     print_config: bool
     model_dir: Path
     mode: Mode
+    predict_input: str | None = None
+    predict_output: Path | None = None
+    export_dir: Path | None = None
 
     @property
     def trains(self) -> bool:
-        return self.mode != "evaluate"
+        return self.mode in ("train", "train_and_evaluate")
 
     @property
     def evaluates(self) -> bool:
-        return self.mode != "train"
+        return self.mode in ("evaluate", "train_and_evaluate")
+
+    @property
+    def predicts(self) -> bool:
+        return self.mode == "predict"
+
+    @property
+    def exports(self) -> bool:
+        return self.mode == "export"
 
 
 def define() -> None:
@@ -58,12 +95,14 @@ def define() -> None:
         return
     flags.DEFINE_multi_string("config", [], "YAML settings file; repeatable.")
     flags.DEFINE_multi_string("set", [], "section.key=value; repeatable.")
+    flags.DEFINE_integer("seed", None, "Short for --set train.seed=N.")
     flags.DEFINE_bool("deterministic", False, "Short for --set train.deterministic=true.")
     flags.DEFINE_bool("print_config", False, "Print the resolved settings, and exit.")
     flags.DEFINE_string("model_dir", None, "Where the model, logs and resolved settings go.")
-    flags.DEFINE_enum(
-        "mode", "train_and_evaluate", ["train", "evaluate", "train_and_evaluate"], "What to do."
-    )
+    flags.DEFINE_enum("mode", "train_and_evaluate", list(get_args(Mode)), "What to do.")
+    flags.DEFINE_string("predict_input", None, "What to predict; default: the test data.")
+    flags.DEFINE_string("predict_output", None, "Where predictions go: .csv, .jsonl, .parquet.")
+    flags.DEFINE_string("export_dir", None, "Where an exported model goes: a new directory.")
 
 
 def with_underscores(argv: Sequence[str]) -> list[str]:
@@ -104,14 +143,42 @@ def parse(argv: Sequence[str]) -> Arguments:
     if rest:
         raise ConfigError(f"{rest[0]!r} is no flag. Settings are given as --set section.key=value.")
     values = flags.FLAGS
-    short = ("train.deterministic=true",) if values.deterministic else ()
+    short = ["train.deterministic=true"] if values.deterministic else []
+    short += [] if values.seed is None else [f"train.seed={values.seed}"]
+    _check_mode(values)
     return Arguments(
         config_files=tuple(values.config),
-        overrides=tuple(values["set"].value or ()) + short,
+        overrides=(*(values["set"].value or ()), *short),
         print_config=values.print_config,
         model_dir=Path(values.model_dir or default_model_dir(argv[0])).expanduser(),
         mode=values.mode,
+        predict_input=values.predict_input,
+        predict_output=_path(values.predict_output),
+        export_dir=_path(values.export_dir),
     )
+
+
+def _check_mode(values: flags.FlagValues) -> None:
+    """Raises ConfigError for a flag that --mode would not look at."""
+    for name, mode in (
+        ("predict_input", "predict"),
+        ("predict_output", "predict"),
+        ("export_dir", "export"),
+    ):
+        if values[name].value is not None and values.mode != mode:
+            raise ConfigError(
+                f"--{name} belongs to --mode={mode}, got --mode={values.mode}. "
+                f"Add --mode={mode}, or leave --{name} out."
+            )
+    output = values.predict_output
+    if output is not None and Path(output).suffix not in TABLE_FORMATS:
+        raise ConfigError(
+            f"--predict_output must end in {', '.join(TABLE_FORMATS)}, got {output!r}."
+        )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()
 
 
 def default_model_dir(program: str) -> str:

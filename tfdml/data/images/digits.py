@@ -10,6 +10,11 @@ from tfdml.errors import DataError
 from tfdml.shared_files import one_process_at_a_time
 
 NUM_SHARDS = 4
+LICENCE = "CC BY 4.0"
+SOURCE = (
+    "sklearn.datasets.load_digits: the test set of Optical Recognition of Handwritten Digits, E. Alpaydin and "
+    "C. Kaynak 1998, UCI Machine Learning Repository, https://archive.ics.uci.edu/dataset/80"
+)
 
 
 def prepare_digits(data_dir: Path) -> Path:
@@ -53,5 +58,7 @@ def _convert(directory: Path) -> None:
         for file in (directory / FILE_NAME, *directory.glob("digits-*.tfrecord-*")):
             file.unlink()
     source = open_input("digits", (), InputOptions())
-    request = Conversion(source, str(directory), "digits", num_shards=NUM_SHARDS)
+    request = Conversion(
+        source, str(directory), "digits", num_shards=NUM_SHARDS, licence=LICENCE, source=SOURCE
+    )
     convert(request, num_processes=1)

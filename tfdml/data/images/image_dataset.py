@@ -13,6 +13,7 @@ from tfdml.data.augment.settings import ImageAugmentation
 from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest
 from tfdml.data.images.image_records import Example, ImageRecords
 from tfdml.data.order import Order, Shuffle
+from tfdml.data.origin import Origin
 from tfdml.data.records import RecordSet
 from tfdml.data.source import Source
 from tfdml.errors import DataError
@@ -30,6 +31,7 @@ class ImageDataset:
         num_examples: split -> number of images.
         image_size: height and width that images are resized to; None keeps the stored size.
         records: split -> its records.
+        origin: where they come from, for the record of a run.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ImageDataset:
     layout: ImageRecords
     image_size: int | None
     records: Callable[[str], RecordSet] = field(repr=False)
+    origin: Origin = field(repr=False)
 
     def __post_init__(self) -> None:
         if self.image_size is None and None in self.layout.shape:
@@ -179,15 +182,16 @@ def open_images(
     if dataset.startswith(_TFDS):
         return _from_tfds(dataset, data_dir, image_size)
     if dataset == "digits":
-        from tfdml.data.images.digits import prepare_digits
+        from tfdml.data.images import digits
 
-        return _from_shards(str(prepare_digits(data_dir)), image_size)
+        directory = str(digits.prepare_digits(data_dir))
+        return _from_shards(directory, image_size, licence=digits.LICENCE, source=digits.SOURCE)
     return _from_shards(
         dataset if is_remote(dataset) else str(Path(dataset).expanduser()), image_size
     )
 
 
-def _from_shards(directory: str, image_size: int | None) -> ImageDataset:
+def _from_shards(directory: str, image_size: int | None, **origin: str) -> ImageDataset:
     if is_remote(directory):
         storage = storage_for(directory)
         data = storage.read_bytes(FILE_NAME)
@@ -212,6 +216,7 @@ def _from_shards(directory: str, image_size: int | None) -> ImageDataset:
         layout=layout,
         image_size=image_size,
         records=records,
+        origin=Origin.of_manifest(manifest, directory, **origin),
     )
 
 
@@ -225,4 +230,5 @@ def _from_tfds(dataset: str, data_dir: Path, image_size: int | None) -> ImageDat
         layout=tfds_images.layout(builder),
         image_size=image_size,
         records=lambda split: RecordSet.of_files(tfds_images.files(builder, split)),
+        origin=tfds_images.origin(builder),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdml.data.images.image_records import ImageRecords, readable
+from tfdml.data.origin import Origin
 from tfdml.errors import DataError
 from tfdml.shared_files import one_process_at_a_time
 
@@ -51,6 +52,20 @@ def layout(builder: Any) -> ImageRecords:
         label="label",
         shape=readable(features["image"].shape),
         class_names=tuple(features["label"].names),
+    )
+
+
+def origin(builder: Any) -> Origin:
+    """What TFDS says of where the data come from; it has no digest of them."""
+    info = builder.info
+    terms = info.redistribution_info
+    return Origin(
+        name=info.full_name,
+        location=str(builder.data_dir),
+        splits={name: split.num_examples for name, split in info.splits.items()},
+        licence=(terms.license or "") if terms else "",
+        source=info.homepage or "",
+        description=" ".join((info.description or "").split()),
     )
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfdml.checkpoint import Position
+from tfdml.data.format.dataset_manifest import DatasetManifest
 from tfdml.data.interactions.low_rank import LowRank
 from tfdml.data.interactions.numbered import TEST, TRAIN, Facts
 from tfdml.data.interactions.prepare import prepare
-from tfdml.data.interactions.tables import Embedded
+from tfdml.data.interactions.tables import EMBEDDED_LICENCE, Embedded
 from tfdml.data.order import Order, Slice
+from tfdml.data.origin import Origin
 from tfdml.data.records import RecordSet
 from tfdml.data.source import Source
 
@@ -41,12 +43,14 @@ class InteractionDataset:
 
     Attributes:
         facts: their numbers and ids.
+        origin: where they come from, for the record of a run.
         truth: what the interactions were drawn from, where that is known.
     """
 
     name: str
     directory: Path
     facts: Facts = field(repr=False)
+    origin: Origin = field(repr=False)
     truth: LowRank | None = None
 
     @property
@@ -124,4 +128,7 @@ def open_interactions(
     data_dir = Path(data_dir).expanduser()
     directory, facts, table = prepare(dataset, data_dir, test_fraction)
     truth = table.input.truth if isinstance(table.input, Embedded) else None
-    return InteractionDataset(dataset, directory, facts, truth)
+    manifest = DatasetManifest.read(directory)
+    licence = EMBEDDED_LICENCE if truth is not None else ""
+    origin = Origin.of_manifest(manifest, dataset, licence=licence)
+    return InteractionDataset(dataset, directory, facts, origin, truth)

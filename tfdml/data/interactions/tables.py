@@ -15,6 +15,7 @@ from tfdml.errors import DataError
 from tfdml.storage import is_remote
 
 EMBEDDED = "embedded"
+EMBEDDED_LICENCE = "none is needed: numbers that tfdml draws, without people behind them"
 _TFDS = "tfds:"
 _KNOWN = (
     "data.dataset is embedded, tfds:NAME (such as tfds:movielens/100k-ratings), or a file of MovieLens, u.data or "
