@@ -32,6 +32,7 @@ COMMANDS = {
     "reshard": "write shards again: another number of them, another order or compression",
     "stats": "count labels and summarise the values of a directory of shards",
     "recipes": "list the training recipes that come with tfdml, and copy one to start from",
+    "runs": "list and compare runs of recipes, and say which exported version is the current one",
 }
 
 _EPILOG = "`tfdml COMMAND --help` says more about a command."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,18 +125,24 @@ class RunRecord:
         }
 
 
-def find(directories: list[Path]) -> Iterator[tuple[Path, RunRecord]]:
-    """Each run in or below the directories, by path.
+def find(directories: Sequence[Path]) -> Iterator[tuple[Path, RunRecord | DataError]]:
+    """Each run in or below the directories, by path, or why its record cannot be read.
 
     Raises:
-        DataError: a directory does not exist, or a record is damaged.
+        DataError: a directory does not exist.
     """
     for directory in directories:
         if not directory.is_dir():
-            raise DataError(f"{directory}: no such directory.")
+            raise DataError(
+                f"{directory}: no such directory. Give --model_dir of runs, or one above."
+            )
         for file in sorted(directory.rglob(FILE_NAME)):
-            if "versions" not in file.relative_to(directory).parts:  # of an exported model
+            if (file.parent / "saved_model.pb").exists():  # of an exported model
+                continue
+            try:
                 yield file.parent, RunRecord.read(file.parent)
+            except DataError as error:
+                yield file.parent, error
 
 
 def now() -> str:
