@@ -20,9 +20,15 @@ _HOME = {
     "RecordSet": "records",
     "Slice": "order",
     "Source": "source",
+    "TableSettings": "tables.settings",
+    "TrainedTable": "tables.facts",
+    "WindowSettings": "tables.settings",
+    "default_target": "tables.prepare",
     "measure_lengths": "packing",
     "open_images": "images.image_dataset",
     "open_interactions": "interactions.dataset",
+    "open_table": "tables.dataset",
+    "open_table_like": "tables.dataset",
 }
 
 __all__ = list(_HOME)
