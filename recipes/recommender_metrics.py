@@ -30,10 +30,10 @@ def means_rmse(train: Columns, test: Columns, num_users: int, num_items: int) ->
     return rmse(expected, test["rating"])
 
 
-def rank_all(
+def rank_each(
     scores_of: Callable[[np.ndarray], np.ndarray], train: Columns, test: Columns, top_k: int
-) -> tuple[float, float]:
-    """(recall@k, NDCG@k): the means over the users of `test`, of the items that they did not have in `train`.
+) -> dict[str, np.ndarray]:
+    """Columns user, recall, ndcg [n]: for each user of `test`, of the items that it did not have in `train`.
 
     All items are ranked. Recall is the found part of a user's test items; NDCG (Järvelin and Kekäläinen 2002) divides
     by what the best ranking of min(k, test items) items would have.
@@ -43,7 +43,7 @@ def rank_all(
     """
     known, wanted = _by_user(train), _by_user(test)
     gains = 1 / np.log2(np.arange(2, top_k + 2))
-    recalls, ndcgs = [], []
+    rows: list[tuple[int, float, float]] = []
     users = np.array(sorted(wanted))
     for some in np.array_split(users, -(-len(users) // 1024)):
         for user, scores in zip(some, np.array(scores_of(some), np.float64), strict=True):
@@ -54,11 +54,20 @@ def rank_all(
             scores[list(seen)] = -np.inf
             best = np.argsort(-scores, kind="stable")[:top_k]
             hits = np.isin(best, list(new))
-            recalls.append(hits.sum() / len(new))
-            ndcgs.append(gains[: len(best)][hits].sum() / gains[: len(new)].sum())
-    if not recalls:
+            recall = hits.sum() / len(new)
+            rows.append((user, recall, gains[: len(best)][hits].sum() / gains[: len(new)].sum()))
+    columns = np.array(rows, np.float64).reshape(-1, 3).T
+    return {"user": columns[0].astype(np.int64), "recall": columns[1], "ndcg": columns[2]}
+
+
+def rank_all(
+    scores_of: Callable[[np.ndarray], np.ndarray], train: Columns, test: Columns, top_k: int
+) -> tuple[float, float]:
+    """(recall@k, NDCG@k): the means of `rank_each` over the users; NaN where there is none."""
+    each = rank_each(scores_of, train, test, top_k)
+    if not len(each["user"]):
         return float("nan"), float("nan")
-    return float(np.mean(recalls)), float(np.mean(ndcgs))
+    return float(each["recall"].mean()), float(each["ndcg"].mean())
 
 
 def _by_user(columns: Columns) -> dict[int, set[int]]:

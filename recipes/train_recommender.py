@@ -58,6 +58,10 @@ class RecommenderTrainConfig(TrainConfig):
 
 class EvaluationConfig(Config):
     top_k: int = Field(default=10, ge=1, description="how many items two_tower recommends")
+    slice_by: Literal["user_activity"] | None = Field(
+        default="user_activity",
+        description="metrics of groups of users, by how many interactions they have; null is none",
+    )
 
 
 class RecommenderConfig(Config):
@@ -78,12 +82,21 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
 
     # These load TensorFlow: only now, so that --help and a misspelt setting answer at once.
     import keras
+    import tensorflow as tf
     from recommender_models import (
         RATING_MODELS,
         RETRIEVAL_MODELS,
         Sizes,
         Tables,
         in_batch_softmax,
+    )
+    from recommender_outputs import (
+        best_items,
+        by_activity,
+        endpoints,
+        pairs_to_predict,
+        serving_model,
+        users_to_predict,
     )
 
     global_batch_size = config.train.global_batch_size
@@ -150,13 +163,34 @@ def main(config: RecommenderConfig, arguments: Arguments) -> None:
     else:
         run.load(model)
     if arguments.evaluates:
-        results = run.evaluate(trainer, test_data)
-        if not run.is_chief:
-            return
-        if retrieves:
-            report_ranking(run, model, data, config.evaluation.top_k)
-        else:
+        slices = config.evaluation.slice_by == "user_activity"
+        groups = [by_activity(data.facts.user_counts)] if slices and not retrieves else []
+        results = run.evaluate(trainer, test_data, slices=groups)
+        if run.is_chief and retrieves:
+            report_ranking(run, model, data, config.evaluation.top_k, slices)
+        elif run.is_chief:
             report_ratings(run, results["rmse"], data)
+    if arguments.predicts and retrieves:
+        users = users_to_predict(arguments.predict_input, data)
+        if run.is_chief:
+            run.write_predictions(best_items(model, data, users, config.evaluation.top_k))
+    elif arguments.predicts:
+        pairs = pairs_to_predict(arguments.predict_input, data)
+        inputs = {name: pairs[name] for name in model.input}
+        run.predict(
+            trainer,
+            tf.data.Dataset.from_tensor_slices(inputs).batch(global_batch_size),
+            lambda ratings: {
+                "user": data.facts.user_ids[pairs["user"]],
+                "item": data.facts.item_ids[pairs["item"]],
+                "rating": ratings[:, 0],
+            },
+        )
+    if arguments.exports:
+        run.export(
+            serving_model(model, retrieves),
+            endpoints=endpoints(data, retrieves, config.evaluation.top_k),
+        )
 
 
 def report_ratings(run: Any, rmse: float, data: Any) -> None:
@@ -176,10 +210,11 @@ def report_ratings(run: Any, rmse: float, data: Any) -> None:
     run.report({"rmse": rmse}, compared_with=others)
 
 
-def report_ranking(run: Any, model: Any, data: Any, top_k: int) -> None:
+def report_ranking(run: Any, model: Any, data: Any, top_k: int, slices: bool) -> None:
     """Report what the model finds again, what the most popular items would, and what the true preferences would."""
     import numpy as np
     import recommender_metrics as metrics
+    from recommender_outputs import activity_groups
 
     user_tower, item_tower = model.get_layer("user_tower"), model.get_layer("item_tower")
     items = np.asarray(item_tower(np.arange(data.num_items)))
@@ -192,18 +227,26 @@ def report_ranking(run: Any, model: Any, data: Any, top_k: int) -> None:
     }
     if truth is not None:
         rankings["true preferences"] = lambda users: truth[users]
-    figures = {
-        name: dict(
-            zip(
-                (f"recall@{top_k}", f"NDCG@{top_k}"),
-                metrics.rank_all(scores_of, train, test, top_k),
-                strict=True,
-            )
-        )
+    found = {
+        name: metrics.rank_each(scores_of, train, test, top_k)
         for name, scores_of in rankings.items()
     }
+
+    def means(each: Any) -> dict[str, float]:
+        return {f"recall@{top_k}": each["recall"].mean(), f"NDCG@{top_k}": each["ndcg"].mean()}
+
+    figures = {name: means(each) for name, each in found.items()}
+    parts = {}
+    if slices:
+        names, groups = activity_groups(data.facts.user_counts)
+        each = found[""]
+        for number, name in enumerate(names):
+            there = groups[each["user"]] == number
+            if there.any():
+                part = {column: values[there] for column, values in each.items()}
+                parts[name] = {"examples": int(there.sum()), **means(part)}
     own = figures.pop("")
-    run.report(own, compared_with=figures)
+    run.report(own, compared_with=figures, slices={"user_activity": parts} if parts else {})
     told = lambda values: ", ".join(f"{name}: {value:.4f}" for name, value in values.items())
     others = "; ".join(f"{name}: {told(values)}" for name, values in figures.items())
     print(f"test {told(own)} ({others})")

@@ -254,7 +254,7 @@ class Run:
         trainer: Trainer,
         data: Any,
         columns: Callable[[Any], Mapping[str, Sequence[Any]]],
-    ) -> Path:
+    ) -> None:
         """Write a row for each example of `data`, in its order, into --predict_output.
 
         All workers predict; every example comes once, whatever their number.
@@ -263,12 +263,15 @@ class Run:
             data: batches of x or (x, y), of `arguments.predict_input` or else the test data.
             columns: outputs of the model for all examples -> column name -> one value for each example.
         """
-        file = self.arguments.predict_output or self.model_dir / "predictions.csv"
         outputs = trainer.predict(data)
         if self.is_chief:
-            rows = write_table(file, columns(outputs))
-            print(f"{rows:,} predictions: {file}")
-        return file
+            self.write_predictions(columns(outputs))
+
+    def write_predictions(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """What `predict` does with its columns, for predictions that a recipe makes itself; on the chief."""
+        file = self.arguments.predict_output or self.model_dir / "predictions.csv"
+        rows = write_table(file, columns)
+        print(f"{rows:,} predictions: {file}")
 
     def export(
         self, model: keras.Model, *, endpoints: Mapping[str, Endpoint] | None = None

@@ -7,7 +7,7 @@ are added as those of Keras metrics are. So the result does not depend on how ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -30,12 +30,14 @@ class Slices:
             range belong to none.
         values: name of a metric -> (y, outputs) of a batch -> [batch]: what is averaged, such as 1 for a right
             answer and 0 for a wrong one, or a squared error.
+        finish: name of a metric -> what is made of its mean, such as the square root.
     """
 
     feature: str
     names: Sequence[str]
     number_of: Callable[[Any, Any], tf.Tensor]
     values: Mapping[str, Callable[[Any, Any], tf.Tensor]]
+    finish: Mapping[str, Callable[[float], float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -66,7 +68,10 @@ def metrics_by_slice(
     sums = {name: np.atleast_1d(results[name]) for name in (EXAMPLES, *slices.values)}
     return {
         name: {EXAMPLES: int(count)}
-        | {metric: float(sums[metric][number] / count) for metric in slices.values}
+        | {
+            metric: slices.finish.get(metric, float)(float(sums[metric][number] / count))
+            for metric in slices.values
+        }
         for number, (name, count) in enumerate(zip(slices.names, sums[EXAMPLES], strict=True))
         if count
     }
