@@ -23,6 +23,7 @@ _SUBMODULES = (
     "heartbeat",
     "launch",
     "layers",
+    "monitoring",
     "optimizers",
     "precision",
     "runs",

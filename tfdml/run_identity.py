@@ -15,7 +15,7 @@ _settings: dict[str, Any] = {}
 def set_config(values: Mapping[str, Any]) -> None:
     """Remember the whole configuration that this process was started with: sections of what JSON can say."""
     _settings.clear()
-    _settings.update(_flat(values))
+    _settings.update(flat(values))
 
 
 def settings() -> dict[str, Any]:
@@ -28,11 +28,12 @@ def config_digest() -> str:
     return digest(json.dumps(_settings, sort_keys=True).encode()) if _settings else ""
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one mapping, by path (train.epochs)."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{prefix}{name}.")
+            found |= flat(value, f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = value
     return found

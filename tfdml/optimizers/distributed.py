@@ -121,7 +121,9 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
         self.asynchronous: AsynchronousUpdate | None = None
         if isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy):
             self._refuse_windows(optimizer)
-            self.asynchronous = AsynchronousUpdate(optimizer, compression, staleness_damping)
+            self.asynchronous = AsynchronousUpdate(
+                optimizer, compression, staleness_damping, scales_loss=self._scaling.scales
+            )
             compression = None
         self._exchange = resolve_exchange(compression, bucket_bytes)
         if self._exchange.has_momentum:
@@ -289,7 +291,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
     ) -> None:
         inner = self.inner_optimizer
         if self.observer is not None:
-            self.observer.has_gradients(gradients)
+            gradients = self.observer.has_gradients(gradients)
         sums = self._exchange.reduce(
             gradients,
             variables,
@@ -297,7 +299,7 @@ class DistributedOptimizer(keras.optimizers.LossScaleOptimizer):
             learning_rate=tf.convert_to_tensor(inner.learning_rate),
         )
         if self.observer is not None:
-            self.observer.has_sums(sums, variables)
+            sums = self.observer.has_sums(sums, variables)
         # Keras squares what slices hold: a row that is there twice would count a^2 + b^2 for (a + b)^2.
         sums = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in sums]
         if not self._scaling.scales and not self._ema_overwrite_frequency:

@@ -11,6 +11,7 @@ import keras
 from tfdml import heartbeat
 from tfdml.checkpoint import Position
 from tfdml.errors import DataError
+from tfdml.monitoring.monitor import Monitor
 from tfdml.training.agreement import Agreement
 from tfdml.training.callbacks import Callbacks
 from tfdml.training.evaluation import Votes
@@ -33,6 +34,7 @@ class Fit:
         steps: of an epoch; None where the data tells.
         validate: None without validation data; every `validation_freq` epochs.
         recovery: None where nothing is saved.
+        monitor: None where nobody looks on.
         compresses: whether there are figures of the exchange for the logs.
         position: where training stands; logs: the last of its epoch; examples: trained in it.
     """
@@ -47,6 +49,7 @@ class Fit:
     validate: Validate | None
     validation_freq: int
     recovery: Recovery | None
+    monitor: Monitor | None
     compresses: bool
 
     def __post_init__(self) -> None:
@@ -74,6 +77,8 @@ class Fit:
             if resumes and is_within and epoch == start.epoch:
                 self._load()  # after what callbacks do to the model when an epoch begins
             self.loop.new_pass()
+            if self.monitor is not None:
+                self.monitor.epoch_begins()
             self._epoch(epoch)
         if model.optimizer is not None and (resumes or self.epochs > start.epoch):
             model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -97,6 +102,8 @@ class Fit:
         logs = logs | self.loop.report()
         if recovery is not None:
             logs = logs | recovery.logs
+        if self.monitor is not None:
+            self.monitor.epoch_ends(self.position, logs)
         self.hooks.on_epoch_end(epoch, logs)
         self.logs, self.position = logs, Position(epoch + 1, 0, self.position.global_step)
         self._stops = self.agreement.any(self.model.stop_training)
@@ -105,16 +112,20 @@ class Fit:
 
     def _train(self) -> None:
         """The steps of an epoch, from `position` on."""
-        model, hooks, recovery = self.model, self.hooks, self.recovery
+        model, hooks, recovery, monitor = self.model, self.hooks, self.recovery, self.monitor
         at_once = model.steps_per_execution
         epoch, step, global_step = astuple(self.position)
         self.examples = 0
         while (self.steps is None or step < self.steps) and not self._stops:
             hooks.on_train_batch_begin(step)
             wanted = at_once if self.steps is None else min(at_once, self.steps - step)
-            execution = self.loop(wanted, recovery.votes() if recovery else ())
+            votes = recovery.votes() if recovery else ()
+            measures = monitor is not None and monitor.measures(self.position, wanted)
+            execution = self.loop(wanted, votes, **({"measures": True} if measures else {}))
             if execution.steps == 0:
                 break
+            if monitor is not None:
+                monitor.executed(epoch, global_step + execution.steps, execution)
             if model.optimizer is not None:
                 model.optimizer.check_skipped_steps()
             step, global_step = step + execution.steps, global_step + execution.steps

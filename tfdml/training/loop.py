@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +13,7 @@ from tfdml import heartbeat
 from tfdml.checkpoint import Position
 from tfdml.checkpoint.iterator_state import iterator_bytes, load_iterator
 from tfdml.data.read_errors import data_errors
+from tfdml.monitoring.stamps import StepProbe
 from tfdml.training import metrics, replica
 from tfdml.training.metrics import Logs
 from tfdml.training.replica import ReplicaStep
@@ -32,12 +34,14 @@ class Execution(NamedTuple):
         examples: in them, on all replicas together.
         logs: of all steps since the metrics were reset.
         votes: for each, whether some task had voted for it.
+        measured: what the probe has found (`StepProbe.result`), where it was to measure; else None.
     """
 
     steps: int
     examples: int
     logs: Logs
     votes: tuple[bool, ...]
+    measured: Any = None
 
 
 def loop_for(
@@ -98,8 +102,10 @@ class ExecutionLoop:
         self._log_spec: dict[str, tf.TensorSpec] | None = None if carries_logs else {}
         self._max_steps: dict[int, tf.Tensor] = {}
         self._local_state = metrics.local_state(model)
-        # Compiled by whether one step is wanted (no loop then).
-        self._compiled: dict[bool, Callable[..., Any]] = {}
+        # Compiled by whether one step is wanted (no loop then), and whether it is measured.
+        self._compiled: dict[tuple[bool, bool], Callable[..., Any]] = {}
+        self.probe: StepProbe | None = None  # what measures executions that are to be measured
+        self._active_probe: StepProbe | None = None  # it, while such an execution is traced
         self._voted = (False,) * NUM_VOTES
         with tf.device("CPU:0"):
             self._votes = tf.Variable(tf.zeros([NUM_VOTES], tf.float64), trainable=False)
@@ -110,8 +116,15 @@ class ExecutionLoop:
             self._iterator = iter(self._stream.open(self._start))
             self._start = BEGINNING
 
-    def __call__(self, max_steps: int, votes: Sequence[bool] = ()) -> Execution:
-        """Run up to `max_steps` steps, and read the metrics. `votes` are this task's, NUM_VOTES or none."""
+    def __call__(
+        self, max_steps: int, votes: Sequence[bool] = (), measures: bool = False
+    ) -> Execution:
+        """Run up to `max_steps` steps, and read the metrics.
+
+        Args:
+            votes: this task's, NUM_VOTES or none.
+            measures: let `probe` measure; on all tasks or on none.
+        """
         if self._log_spec is None:
             self._log_spec = self._trace_log_spec()
         if max_steps not in self._max_steps:
@@ -119,12 +132,13 @@ class ExecutionLoop:
         if votes and tuple(votes) != self._voted:
             self._voted = tuple(votes)
             self._votes.assign([float(vote) for vote in votes])
-        run = self._function(single=self._model.steps_per_execution == 1)
+        run = self._function(self._model.steps_per_execution == 1, measures)
         arguments = () if self._stream.endless else (self._iterator,)
         with data_errors(), heartbeat.waiting():
-            done, examples, logs, voted = run(self._max_steps[max_steps], *arguments)
+            done, examples, logs, voted, found = run(self._max_steps[max_steps], *arguments)
             told = tuple(bool(vote > 0) for vote in voted.numpy())
-        return Execution(int(done), int(examples), metrics.to_python(logs), told)
+        measured = self.probe.result(found) if measures and self.probe else None
+        return Execution(int(done), int(examples), metrics.to_python(logs), told, measured)
 
     def settle(self) -> Logs | None:
         """Wait until all steps are made that calls have told of; None because they always are."""
@@ -155,27 +169,37 @@ class ExecutionLoop:
         """Bring the iterator of a loop that began at BEGINNING to where `data_state` found it."""
         load_iterator(self._iterator, state)
 
-    def _function(self, single: bool) -> Callable[..., Any]:
-        if single not in self._compiled:
+    def _function(self, single: bool, measures: bool) -> Callable[..., Any]:
+        key = (single, measures)
+        if key not in self._compiled:
+            probe = self.probe if measures else None
 
             def execute(max_steps: tf.Tensor, iterator: Any = None) -> Any:
-                return self._execute(iterator, max_steps, single)
+                self._active_probe = probe
+                try:
+                    with probe.observing() if probe else nullcontext():
+                        return self._execute(iterator, max_steps, single)
+                finally:
+                    self._active_probe = None
 
             if self._model.run_eagerly:
-                self._compiled[single] = execute
+                self._compiled[key] = execute
             else:
                 compiled = tf.function(execute, reduce_retracing=True, autograph=False)
                 if self._stream.endless:  # without an iterator to look at, the look-up can go too
                     compiled = compiled.get_concrete_function(tf.TensorSpec([], tf.int32))
-                self._compiled[single] = compiled
-        return self._compiled[single]
+                self._compiled[key] = compiled
+        return self._compiled[key]
 
     # -- everything below is traced
 
     def _execute(
         self, iterator: Any, max_steps: tf.Tensor, single: bool
-    ) -> tuple[tf.Tensor, tf.Tensor, Logs, tf.Tensor]:
+    ) -> tuple[tf.Tensor, tf.Tensor, Logs, tf.Tensor, tuple[tf.Tensor, ...]]:
         assert self._log_spec is not None
+        probe = self._active_probe
+        if probe:
+            probe.begins()
         blank = {name: tf.zeros(s.shape, s.dtype) for name, s in self._log_spec.items()}
         state: State = (tf.constant(0), tf.constant(0, tf.int64), tf.constant(False), blank)
         if single:
@@ -191,12 +215,18 @@ class ExecutionLoop:
         done, examples, _, logs = state
         read, votes = self._strategy.run(self._read, args=(logs,))
         read = tf.nest.map_structure(self._first_local, read)
-        return done, examples, read, self._first_local(votes)
+        found = self._strategy.run(probe.ended, args=(done,)) if probe else ()
+        found = tuple(self._first_local(each) for each in found)
+        return done, examples, read, self._first_local(votes), found
 
     def _one_step(
         self, iterator: Any, done: tf.Tensor, examples: tf.Tensor, ended: tf.Tensor, logs: Logs
     ) -> State:
-        data, rows, global_rows = self._next(iterator)
+        probe = self._active_probe
+        with probe.reads(done) if probe else nullcontext():
+            data, rows, global_rows = self._next(iterator)
+        if probe:
+            probe.has_read(tf.nest.map_structure(self._first_local, data))
 
         def run() -> Logs:
             outputs = self._strategy.run(self._replica_step, args=(data, rows, global_rows))
@@ -223,6 +253,11 @@ class ExecutionLoop:
         return data, rows, global_rows
 
     def _replica_step(self, data: Any, rows: tf.Tensor, global_rows: tf.Tensor) -> Logs:
+        probe = self._active_probe
+        with probe.step(data) if probe else nullcontext(data) as data:
+            return self._make_step(data, rows, global_rows)
+
+    def _make_step(self, data: Any, rows: tf.Tensor, global_rows: tf.Tensor) -> Logs:
         step = self._describe(rows, global_rows)
         if step.rows is None:
             with replica.active(step):
@@ -242,7 +277,12 @@ class ExecutionLoop:
 
     def _read(self, logs: Logs) -> tuple[Logs, tf.Tensor]:
         votes = tf.identity(self._votes)
-        return metrics.read_on_replica(self._model, self._describe(None, None), logs, votes)
+        probe = self._active_probe
+        with probe.reads_metrics() if probe else nullcontext():
+            read = metrics.read_on_replica(self._model, self._describe(None, None), logs, votes)
+        if probe:
+            probe.has_metrics(read)
+        return read
 
     def _describe(self, rows: tf.Tensor | None, global_rows: tf.Tensor | None) -> ReplicaStep:
         context = tf.distribute.get_replica_context()

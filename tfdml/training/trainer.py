@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from typing import Any
 
 import keras
@@ -14,6 +14,9 @@ from tfdml import heartbeat, strategies
 from tfdml.checkpoint import Position
 from tfdml.data.source import Source
 from tfdml.errors import ConfigError
+from tfdml.monitoring.callback import Monitoring
+from tfdml.monitoring.monitor import Monitor
+from tfdml.strategies.lost_peers import cluster_of
 from tfdml.testing import faults
 from tfdml.training import keras_batchnorm, keras_losses, keras_random, prepare
 from tfdml.training.backup import BackupAndRestore
@@ -23,11 +26,12 @@ from tfdml.training.coordinator import CoordinatorRunner
 from tfdml.training.evaluation import Evaluation
 from tfdml.training.exchange_report import check_same_library
 from tfdml.training.fit import Fit
+from tfdml.training.loop import ExecutionLoop
 from tfdml.training.metrics import Logs
 from tfdml.training.progress import ProgressReporter
 from tfdml.training.recovery import Recovery
 from tfdml.training.runner import Batches, Runner
-from tfdml.training.stream import Data
+from tfdml.training.stream import Data, static_rows
 from tfdml.training.synchronous import SynchronousRunner
 
 _log = logging.getLogger("tfdml")
@@ -55,7 +59,7 @@ class Trainer:
         strategy: from `tfdml.strategies.create`, or any `tf.distribute.Strategy`; default the one in whose scope
             the model was made.
         max_pending_steps: on parameter servers, how many steps may be scheduled and not known to be made, which
-            bounds how late an update can come; default two executions for each worker.
+            bounds how late an update can come; default two executions, or 16 quick steps, for each worker.
         pull_dtype: on parameter servers, "bfloat16" or "float16", in which weights travel to the workers.
 
     Raises:
@@ -81,6 +85,7 @@ class Trainer:
         if isinstance(self.strategy, tf.distribute.ParameterServerStrategy):
             self._runner = CoordinatorRunner(model, self.strategy, max_pending_steps, pull_dtype)
         else:
+            _refuse(max_pending_steps=max_pending_steps, pull_dtype=pull_dtype)
             self._runner = SynchronousRunner(model, self.strategy)
         self._evaluation = Evaluation(model, self._runner)
 
@@ -140,11 +145,18 @@ class Trainer:
         callbacks = faults.with_environment(callbacks)
         backup = next((c for c in callbacks if isinstance(c, BackupAndRestore)), None)
         recovery = backup and Recovery(backup, model, self.strategy, agreement)
+        monitoring = next((c for c in callbacks if isinstance(c, Monitoring)), None)
 
         def validate(votes: Any, between: Any) -> Logs:
             return self._evaluation.run(validation_data, validation_steps, hooks, votes, between)
 
-        with recovery or nullcontext(), closing(reporter):
+        with recovery or nullcontext(), closing(reporter), ExitStack() as stack:
+            monitor = None
+            if monitoring is not None:
+                cluster = cluster_of(self.strategy)
+                tasks = {"num_tasks": agreement.num_tasks, "task": agreement.task}
+                monitor = Monitor(monitoring, model, self.strategy, cluster, **tasks)
+                stack.push(monitor.ends)
             start = Position(initial_epoch, 0, 0)
             data_start = _in_data(start, batches, steps)
             if recovery is not None:
@@ -161,10 +173,15 @@ class Trainer:
             )
             # Also where a task has another list of callbacks than the rest: they must ask at the same points.
             hooks.asks_every_execution = agreement.any(hooks.asks_every_execution)
+            loop = runner.training_loop(batches, data_start, counts_steps=steps is not None)
+            if monitor is not None:
+                if isinstance(loop, ExecutionLoop):
+                    loop.probe = monitor.probe
+                monitor.begins(start, epochs, steps, static_rows(batches.element_spec))
             fit = Fit(
                 model=model,
                 agreement=agreement,
-                loop=runner.training_loop(batches, data_start, counts_steps=steps is not None),
+                loop=loop,
                 hooks=hooks,
                 start=start,
                 epochs=epochs,
@@ -172,6 +189,7 @@ class Trainer:
                 validate=None if validation_data is None else validate,
                 validation_freq=validation_freq,
                 recovery=recovery,
+                monitor=monitor,
                 compresses=compresses,
             )
             fit.run()
@@ -240,6 +258,16 @@ def _in_data(position: Position, batches: Batches, steps: int | None) -> Positio
     done = position.epoch * steps + position.step_in_epoch
     epoch, step = divmod(done, batches.num_batches)
     return Position(epoch, step, position.global_step)
+
+
+def _refuse(**options: object) -> None:
+    """What works on parameter servers only is not to be left out without a word."""
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(
+                f"`{name}` must be None without parameter servers, got {value!r}. Leave it out, or use strategy "
+                "'parameter_server'."
+            )
 
 
 def _check_counts(**counts: int | None) -> None:
