@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfdml.testing import WorkerError, run_workers
+from tfdml.testing import WorkerError, run_workers, start_workers
 
 
 def fit(native_of_task: tuple[str, str]) -> dict[str, Any]:
@@ -52,3 +52,41 @@ def test_figures_of_the_exchange_are_in_the_logs_of_every_task() -> None:
     assert first["wire_bytes_per_step"] == [4 * 8 * 65 + 4 * 129] * 2
     assert first["compression_ratio"][0] == pytest.approx(2177 * 4 / (4 * 8 * 65 + 4 * 129))
     assert all(norm > 0 for norm in first["residual_norm"])
+
+
+def coordinate(native_of_job: dict[str, str]) -> None:
+    """A Trainer for parameter servers, each job of the cluster with its own TFDML_NATIVE."""
+    import os
+
+    import keras
+
+    import tfdml
+
+    cluster = tfdml.cluster.resolve()
+    os.environ["TFDML_NATIVE"] = native_of_job[cluster.task_type]
+    tfdml.cluster.serve(cluster)
+    strategy = tfdml.strategies.create("parameter_server", cluster)
+    with strategy.scope():
+        model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    tfdml.Trainer(model, strategy)
+
+
+def test_a_server_with_another_library_than_the_coordinator_is_named() -> None:
+    jobs = {"chief": 1, "worker": 1, "ps": 1}
+    native = {"chief": "require", "worker": "require", "ps": "off"}
+    with (
+        start_workers(coordinate, jobs=jobs, args=(native,), timeout_seconds=100) as tasks,
+        pytest.raises(WorkerError) as raised,
+    ):
+        tasks.wait_for(0)
+    message = r"tasks differ in native library: tfdml_ops-\S+ on chief 0; none on ps 0 \(.+\)\. Install the same"
+    assert re.search(message, str(raised.value))
+
+
+@pytest.mark.slow
+def test_a_coordinator_without_native_ops_asks_for_none_of_its_servers() -> None:
+    jobs = {"chief": 1, "worker": 1, "ps": 1}
+    native = {"chief": "off", "worker": "require", "ps": "off"}
+    with start_workers(coordinate, jobs=jobs, args=(native,), timeout_seconds=100) as tasks:
+        tasks.wait_for(0)

@@ -137,3 +137,13 @@ def test_run_eagerly_gives_the_same_weights(strategy):
         weights.append(model.get_weights())
     for compiled, eager in zip(*weights, strict=True):
         np.testing.assert_allclose(compiled, eager, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_pending_steps": 4}, {"pull_dtype": "bfloat16"}], ids=lambda o: next(iter(o))
+)
+def test_settings_of_parameter_servers_elsewhere(strategy, options):
+    with strategy.scope():
+        model = make_model()
+    with pytest.raises(ConfigError, match="must be None without parameter servers, got"):
+        tfdml.Trainer(model, strategy, **options)

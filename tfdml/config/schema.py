@@ -49,7 +49,7 @@ class ParameterServerConfig(Config):
     max_pending_steps: int | None = Field(
         default=None,
         ge=1,
-        description="steps scheduled and not yet made; null is two executions for each worker",
+        description="steps scheduled and not yet made; null is two executions, or 16 quick steps, for each worker",
     )
     pull_dtype: Literal["bfloat16", "float16"] | None = Field(
         default=None, description="in which weights travel to the workers; null is as they are"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-# A function of a twentieth of a second hides what sending it costs, and is soon made again when a worker is lost.
-_SECONDS = 0.05
+# A function of a quarter of a second hides what sending it costs, and is soon made again when a worker is lost.
+_SECONDS = 0.25
 _MOST_STEPS = 8
 # Rates are taken over at least so long: answers come in bursts.
 _WINDOW_SECONDS = 0.1
