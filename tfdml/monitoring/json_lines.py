@@ -97,12 +97,18 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     """
     with path.open("rb") as file:
         for line in file:
-            try:
-                content = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(content, dict) and "kind" in content:
-                yield _with_floats(content)
+            content = parse(line)
+            if content is not None:
+                yield content
+
+
+def parse(line: bytes) -> dict[str, Any] | None:
+    """What one line says; None where it is not whole."""
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    return _with_floats(content) if isinstance(content, dict) and "kind" in content else None
 
 
 def read_all(model_dir: Path) -> dict[str, list[dict[str, Any]]]:
