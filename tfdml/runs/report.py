@@ -55,7 +55,7 @@ def print_list(found: Sequence[tuple[Path, RunRecord | DataError]]) -> None:
 def print_run(path: Path, run: RunRecord) -> None:
     """All that its record says, but for settings, which are in config.yaml."""
     facts = _table()
-    for name, value in (
+    rows: tuple[tuple[str, str | Text], ...] = (
         ("recipe", run.name),
         ("status", _status(run)),
         ("error", run.message),
@@ -74,7 +74,8 @@ def print_run(path: Path, run: RunRecord) -> None:
         ),
         ("evaluated", run.evaluated),
         ("versions", _versions(path)),
-    ):
+    )
+    for name, value in rows:
         if value:
             _row(facts, Text(name, style="bold"), value)
     parts: list[RenderableType] = [facts]

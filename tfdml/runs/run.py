@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tfdml import config as settings
 from tfdml import determinism
 from tfdml.cluster import ClusterSpec, resolve, serve
-from tfdml.config import Arguments, BackupConfig, StrategyConfig, TrainConfig, yaml_text
+from tfdml.config import Arguments, BackupConfig, StrategyConfig, TrainConfig
 from tfdml.config.entry import at_end
 from tfdml.data.origin import Origin
-from tfdml.errors import PREEMPTED_STATUS, ConfigError, DataError
-from tfdml.runs import environment, model_card, record
-from tfdml.runs.record import RunRecord, SliceMetrics
+from tfdml.errors import ConfigError
+from tfdml.runs import model_card, record
+from tfdml.runs.keeper import RecordKeeper
+from tfdml.runs.record import SliceMetrics
 from tfdml.runs.table import write_table
-from tfdml.shared_files import appears_when_whole
 
 if TYPE_CHECKING:  # These load TensorFlow.
     import keras
@@ -28,8 +25,6 @@ if TYPE_CHECKING:  # These load TensorFlow.
 
     from tfdml.export import Endpoint
     from tfdml.training import Slices, Trainer
-
-_log = logging.getLogger("tfdml")
 
 
 class RecipeConfig(Protocol):
@@ -41,15 +36,16 @@ class RecipeConfig(Protocol):
     def train(self) -> TrainConfig: ...
     @property
     def backup(self) -> BackupConfig: ...
+    def model_dump(self, *, mode: str = "python") -> dict[str, Any]: ...
 
 
-def start(config: Any, arguments: Arguments) -> Run | None:
+def start(config: RecipeConfig, arguments: Arguments) -> Run | None:
     """Join the cluster, make the strategy, and set seed and precision: the first line of a recipe's `main`.
 
     Nothing that loads TensorFlow should come before it: what is missing is said at once.
 
     Args:
-        config: of the recipe, with sections as `RecipeConfig` names them.
+        config: of the recipe.
 
     Returns:
         None on a task that serves a parameter-server job, once it has ended: `main` returns too.
@@ -69,7 +65,7 @@ def start(config: Any, arguments: Arguments) -> Run | None:
 
     import keras
 
-    from tfdml import strategies
+    from tfdml import precision, strategies
 
     cluster = resolve()
     if serve(cluster):
@@ -82,7 +78,7 @@ def start(config: Any, arguments: Arguments) -> Run | None:
     # By the module's name: `tfdml doctor` asks with the number of replicas of the whole job.
     settings.check_global_batch_size(config.train.global_batch_size, strategy.num_replicas_in_sync)
     keras.utils.set_random_seed(config.train.seed)
-    keras.config.set_dtype_policy(config.train.precision)
+    precision.set_policy(config.train.precision)
     return Run(config, arguments, cluster, strategy)
 
 
@@ -103,23 +99,22 @@ class Run:
 
     def __init__(
         self,
-        config: Any,
+        config: RecipeConfig,
         arguments: Arguments,
         cluster: ClusterSpec,
         strategy: tf.distribute.Strategy,
     ):
         from tfdml import strategies
 
-        self.config: Any = config
+        self.config = config
         self.arguments = arguments
         self.strategy = strategy
         self.model_dir = arguments.model_dir
         self.is_chief = strategies.is_chief(strategy)
         self._cluster = cluster
-        self._record = self._new_record()
-        self._began = 0.0
+        self._keeper = RecordKeeper(config, arguments)
         if self.is_chief:
-            at_end(self._end)
+            at_end(self._keeper.end)
 
     # -- what it is
 
@@ -140,18 +135,13 @@ class Run:
             outputs: what it gives.
             limits: sentences: what the model and its figures should not be taken for.
         """
-        now: list[Mapping[str, Any]] = [each.to_json() for each in data]
-        if self.arguments.trains or not self._record.data:
-            self._record.data = now
-        if self.arguments.evaluates:
-            self._record.evaluated_on = [] if now == self._record.data else now
-        self._record.limits = list(limits)
-        self._record.model = {
+        facts = {
             "name": model.name,
             "parameters": int(model.count_params()),
             "inputs": inputs,
             "outputs": outputs,
         }
+        self._keeper.describe(facts, data, limits)
 
     # -- the modes
 
@@ -175,7 +165,8 @@ class Run:
         import tfdml
 
         backup = self.config.backup
-        self._begin()
+        if self.is_chief:
+            self._keeper.begin(self._cluster, self.strategy)
         history = trainer.fit(
             train_data,
             epochs=self.config.train.epochs,
@@ -244,10 +235,7 @@ class Run:
             compared_with: name -> metric -> value: of something simpler, or of the best that can be.
             slices: feature -> slice -> metric -> value; "examples" is how many there are.
         """
-        self._record.result |= {name: float(value) for name, value in results.items()}
-        self._record.compared_with |= dict(compared_with or {})
-        self._record.slices |= dict(slices or {})
-        self._record.evaluated = record.now()
+        self._keeper.report(results, compared_with or {}, slices or {})
 
     def predict(
         self,
@@ -296,69 +284,14 @@ class Run:
             directory,
             endpoints=endpoints or {},
             files={
-                record.FILE_NAME: self._record.to_bytes(),
-                model_card.FILE_NAME: model_card.text(self._record, exported=True).encode(),
+                record.FILE_NAME: self._keeper.record.to_bytes(),
+                model_card.FILE_NAME: model_card.text(self._keeper.record, exported=True).encode(),
             },
         )
         print(f"exported: {directory}")
         return directory
 
-    # -- the record
-
-    def _new_record(self) -> RunRecord:
-        """Of this start; where it goes on with an earlier one, that one's."""
-        try:
-            before = RunRecord.read(self.model_dir)
-        except DataError:
-            before = None
-        if before is not None and not self.arguments.trains:
-            return before
-        values = self.config.model_dump(mode="json")
-        new = RunRecord(
-            name=Path(sys.argv[0]).stem.removeprefix("train_"),
-            config=values,
-            # Only of a training is it known when it was, and with what.
-            status="running" if self.arguments.trains else "finished",
-        )
-        if before is not None and before.status != "finished" and before.config == values:
-            new.started, new.starts = before.started, before.starts + 1
-        return new
-
-    def _begin(self) -> None:
-        """Training begins: from here on there is a run."""
-        if not self.is_chief:
-            return
-        new = self._record
-        self._began = time.monotonic()
-        new.started = new.started or record.now()
-        new.command = shlex.join(sys.argv)
-        new.code, new.packages = environment.code(), environment.packages()
-        new.hardware = environment.hardware(_devices(self.strategy))
-        new.process = environment.this_process()
-        new.workers = {
-            "strategy": self.config.strategy.name,
-            "workers": self._cluster.num_workers,
-            "replicas": self.strategy.num_replicas_in_sync,
-            "ps": len(self._cluster.jobs.get("ps", ())),
-        }
-        new.write(self.model_dir)
-        with appears_when_whole(self.model_dir / "config.yaml") as file:
-            file.write_text(yaml_text.dump(self.config.model_dump()), encoding="utf-8")
-
-    def _end(self, error: BaseException | None) -> None:
-        """The end of `main`, on the chief."""
-        if isinstance(error, SystemExit) and not error.code:
-            error = None
-        new = self._record
-        if self._began:
-            new.ended, new.seconds = record.now(), round(time.monotonic() - self._began, 1)
-            new.status, new.message = _outcome(error)
-        elif error is not None or not self.arguments.evaluates:
-            return
-        new.write(self.model_dir)
-        if error is None:
-            with appears_when_whole(self.model_dir / model_card.FILE_NAME) as file:
-                file.write_text(model_card.text(new), encoding="utf-8")
+    # -- parts
 
     def _save(self, model: keras.Model) -> None:
         """Whole or not at all: an evaluator may read it at any time."""
@@ -370,26 +303,3 @@ class Run:
         from tfdml.testing.weights import weight_hash
 
         print(f"final weights sha256: {weight_hash(model)}")
-
-
-def _outcome(error: BaseException | None) -> tuple[record.Status, str]:
-    if error is None:
-        return "finished", ""
-    if isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, SystemExit) and error.code == PREEMPTED_STATUS
-    ):
-        return "stopped", ""
-    lines = str(error).strip().splitlines()
-    return "failed", f"{type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": ")
-
-
-def _devices(strategy: tf.distribute.Strategy) -> list[str]:
-    """The accelerators of this host by what TensorFlow calls them, else "CPU"."""
-    import tensorflow as tf
-
-    found = [
-        str(tf.config.experimental.get_device_details(device).get("device_name", device.name))
-        for device in tf.config.list_physical_devices()
-        if device.device_type != "CPU"
-    ]
-    return found or ["CPU"]
