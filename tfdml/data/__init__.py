@@ -20,6 +20,8 @@ _HOME = {
     "RecordSet": "records",
     "Slice": "order",
     "Source": "source",
+    "TextSettings": "text.prepare",
+    "TextTokenizer": "text.bpe",
     "TableSettings": "tables.settings",
     "TrainedTable": "tables.facts",
     "WindowSettings": "tables.settings",
@@ -27,6 +29,7 @@ _HOME = {
     "measure_lengths": "packing",
     "open_images": "images.image_dataset",
     "open_interactions": "interactions.dataset",
+    "open_text": "text.dataset",
     "open_table": "tables.dataset",
     "open_table_like": "tables.dataset",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tfdml.data.stages.tokenizers import FromFile
@@ -14,6 +15,20 @@ SMALLEST_VOCABULARY = 256 + len((PAD, END))
 
 class TextTokenizer(FromFile):
     """A tokenizer.json whose special tokens are numbers only: a text that has `<pad>` in it stays that text."""
+
+    @classmethod
+    def read(cls, file: Path) -> TextTokenizer:
+        """
+        Raises:
+            ConfigError: there is no such file, or it is no tokenizer.
+        """
+        try:
+            return cls(file.read_bytes(), str(file))
+        except OSError as error:
+            raise ConfigError(
+                f"{file}: the tokenizer cannot be read ({error.strerror or error}). A model needs the tokenizer.json "
+                "that it was trained with beside it."
+            ) from None
 
     def _load(self) -> Any:
         tokenizer = super()._load()

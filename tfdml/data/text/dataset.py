@@ -53,6 +53,19 @@ class TextDataset:
     def num_rows(self, split: str) -> int:
         return self.origin.splits[split]
 
+    def summary(self) -> str:
+        """One line for people."""
+        facts, tokenizer = self.facts, self.tokenizer
+        splits = (
+            f"{facts.documents[split]:,} documents of {facts.bytes[split]:,} bytes for {what}"
+            for split, what in ((TRAIN, "training"), (TEST, "testing"))
+        )
+        tokens = self.num_rows(TRAIN) * self.sequence_length
+        return (
+            f"{' and '.join(splits)}; {tokenizer.num_tokens:,} tokens of {facts.bytes[TRAIN] / tokens:.2f} bytes "
+            "in the mean"
+        )
+
     def bits_per_byte(self, loss: float) -> float:
         """Of the held-out documents.
 
@@ -100,7 +113,7 @@ def open_text(dataset: str, *, data_dir: str | Path, settings: TextSettings) -> 
         dataset,
         directory,
         settings.sequence_length,
-        TextTokenizer((directory / TOKENIZER).read_bytes(), str(directory / TOKENIZER)),
+        TextTokenizer.read(directory / TOKENIZER),
         Facts.read(directory),
         Origin.of_manifest(manifest, dataset),
     )

@@ -101,12 +101,15 @@ def _pieces(text: bytes) -> Iterator[bytes]:
         yield b"".join(piece)
 
 
-def describe_standard_library() -> dict[str, str]:
-    """Licence and source, for the manifest."""
-    return {
-        "licence": "PSF-2.0 (Python Software Foundation License, version 2)",
-        "source": f"the standard library of Python {'.'.join(map(str, sys.version_info[:3]))}, without its tests",
-    }
+def licence_and_source(dataset: str) -> tuple[str, str]:
+    """For the manifest; nobody knows the licence of files that a user gives."""
+    if dataset != STANDARD_LIBRARY:
+        return "", dataset
+    version = ".".join(map(str, sys.version_info[:3]))
+    return (
+        "PSF-2.0 (Python Software Foundation License, version 2)",
+        f"the standard library of Python {version}, without its tests",
+    )
 
 
 def _standard_library() -> tuple[InputFile, ...]:
