@@ -14,11 +14,18 @@ from tfdml.config.describe import settings
 from tfdml.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-SCHEMAS = {"image_classifier": "ImageClassifierConfig", "recommender": "RecommenderConfig"}
+SCHEMAS = {
+    "image_classifier": "ImageClassifierConfig",
+    "recommender": "RecommenderConfig",
+    "tabular": "TabularConfig",
+}
 OVERLAYS = {
     "image_classifier": {"mirrored", "multi_worker", "tpu"},
     "recommender": {"mirrored", "multi_worker", "parameter_server"},
+    "tabular": {"mirrored", "multi_worker", "tpu"},
 }
+# Settings for another kind of data, with any strategy.
+PRESETS = {"tabular": {"predictive_maintenance"}}
 FILES = sorted(CONFIGS.glob("*/*.yaml"))
 name_of = lambda path: f"{path.parent.name}-{path.stem}"
 
@@ -55,7 +62,7 @@ def test_default_is_complete_and_agrees_with_the_schema(recipe):
 @pytest.mark.parametrize("recipe", SCHEMAS)
 def test_there_is_an_overlay_for_each_strategy(recipe):
     there = {path.stem for path in (CONFIGS / recipe).glob("*.yaml")}
-    assert there == OVERLAYS[recipe] | {"default"}
+    assert there == OVERLAYS[recipe] | PRESETS.get(recipe, set()) | {"default"}
 
 
 OVERLAY_FILES = [path for path in FILES if path.parent.name in SCHEMAS and path.stem != "default"]
@@ -65,7 +72,8 @@ OVERLAY_FILES = [path for path in FILES if path.parent.name in SCHEMAS and path.
 def test_overlays_hold_only_what_differs(overlay):
     schema = schema_of(overlay.parent.name)
     config = load(schema, [overlay.with_name("default.yaml"), overlay])
-    assert config.strategy.name == overlay.stem
+    if overlay.stem not in PRESETS.get(overlay.parent.name, ()):
+        assert config.strategy.name == overlay.stem
     defaults = leaves(schema().model_dump())
     for path, value in leaves(yaml.safe_load(overlay.read_text())).items():
         assert value != defaults[path], f"{path} is the default"
@@ -99,3 +107,8 @@ def test_the_schema_names_the_recommenders_that_exist():
     field = load_script("train_recommender").ModelConfig.model_fields["name"]
     known = models.RATING_MODELS | models.RETRIEVAL_MODELS
     assert set(field.annotation.__args__) == set(known)
+
+
+def test_the_schema_names_the_tabular_networks_that_exist():
+    field = load_script("train_tabular").ModelConfig.model_fields["name"]
+    assert set(field.annotation.__args__) == set(load_script("tabular_models").NETWORKS)
