@@ -33,6 +33,8 @@ COMMANDS = {
     "stats": "count labels and summarise the values of a directory of shards",
     "recipes": "list the training recipes that come with tfdml, and copy one to start from",
     "runs": "list and compare runs of recipes, and say which exported version is the current one",
+    "top": "show all tasks of a job in the terminal, while it runs and afterwards",
+    "stacks": "print the Python stacks of all tasks of a job, now",
 }
 
 _EPILOG = "`tfdml COMMAND --help` says more about a command."

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfdml import run_identity
 from tfdml.checkpoint import Position
 from tfdml.cluster import ClusterSpec
-from tfdml.monitoring import desync, names
+from tfdml.monitoring import desync, names, stacks
 from tfdml.monitoring.anatomy import AnatomyReader
 from tfdml.monitoring.callback import Monitoring
 from tfdml.monitoring.link_speed import LinkSpeed
@@ -154,6 +154,8 @@ class Monitor:
                 pid=os.getpid(),
             )
         )
+        if self._settings.json_lines:
+            stacks.answer(stacks.stacks_path(self._settings.model_dir, self._tasks[self._task]))
         values = self._settings.settings
         values = run_identity.settings() if values is None else run_identity.flat(values)
         if self._is_chief and values:

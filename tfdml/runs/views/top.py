@@ -1,0 +1,220 @@
+"""A job in a terminal: one frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tfdml.monitoring import names
+from tfdml.runs.views.job import Job
+from tfdml.runs.views.series import Series
+from tfdml.runs.views.spark import legend, part_bar, spark_line
+from tfdml.runs.views.task import Task, duration
+
+_STYLES = {
+    "training": "green",
+    "running": "green",
+    "finished": "bold green",
+    "starting": "cyan",
+    "stopped": "yellow",
+    "failed": "bold red",
+    "lost": "bold red",
+}
+_EVENT_STYLES = {"desync": "bold red", "straggler": "yellow", "straggler_gone": "green"}
+_MOST_EVENTS = 5
+_MOST_CURVES = 4
+_NARROW = 110
+_BAR = 30
+
+
+class Frame:
+    """What rich draws of `job` as it is at `time` (seconds since 1970)."""
+
+    def __init__(self, job: Job, time: float):
+        self._job = job
+        self._time = time
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        colours = console.color_system is not None
+        is_narrow = options.max_width < _NARROW
+        parts: list[RenderableType] = [
+            self._head(),
+            self._progress(options.max_width),
+            "",
+            self._tasks(colours, is_narrow),
+        ]
+        if self._job.chief.anatomy is not None:
+            parts.append(legend(colours))
+        parts += ["", self._curves(options.max_width)]
+        events = self._events()
+        if events:
+            parts += ["", *events]
+        yield Group(*parts)
+
+    def _head(self) -> RenderableType:
+        job = self._job
+        start = job.chief.now
+        assert start is not None
+        status = job.status(self._time)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(str(job.model_dir), style="bold")
+        text.append("  ")
+        text.append(status, style=_style(status))
+        if job.record is not None:
+            text.append(f"   {job.record.name}")
+            text.append(f", {job.record.workers.get('strategy', '')}".rstrip(", "))
+        text.append(
+            f"   {_count(job.num_workers, 'task')}, {_count(start.num_replicas, 'replica')}"
+        )
+        if start.global_batch_size:
+            text.append(f", global batch size {start.global_batch_size}")
+        if job.restarts:
+            text.append(f"   {_count(job.restarts, 'restart')}", style="yellow")
+        if start.message:
+            text.append(f"\n{start.message}", style="red")
+        return text
+
+    def _progress(self, width: int) -> RenderableType:
+        job = self._job
+        start = job.chief.now
+        assert start is not None
+        step, total = job.step, job.total_steps
+        rates = job.chief.values
+        words = [
+            f"step {step:,}" + (f" of {total:,}" if total else ""),
+            f"epoch {min(job.chief.epoch + 1, start.epochs)} of {start.epochs}",
+        ]
+        for name, unit in (
+            (names.EXAMPLES_PER_SECOND, "examples/s"),
+            (names.TOKENS_PER_SECOND, "tokens/s"),
+            (names.STEPS_PER_SECOND, "steps/s"),
+        ):
+            if name in rates:
+                words.append(f"{short(rates[name])} {unit}")
+        seconds = sum(each.seconds for each in job.chief.starts)
+        words.append(f"after {duration(seconds)}")
+        rate = rates.get(names.STEPS_PER_SECOND)
+        if job.status(self._time) == "training" and total and rate:
+            words.append(f"{duration(max(total - step, 0) / rate)} to go")
+        line = Text("   ".join(words), no_wrap=True, overflow="ellipsis")
+        if not total:
+            return line
+        bar = ProgressBar(total=total, completed=min(step, total), width=min(width, 60))
+        return Group(line, bar)
+
+    def _tasks(self, colours: bool, is_narrow: bool) -> Table:
+        job = self._job
+        anatomy = job.chief.anatomy
+        measured = {each["task"]: each for each in anatomy["tasks"]} if anatomy else {}
+        longest = max((each["step_seconds"] for each in measured.values()), default=0.0)
+        stragglers = job.stragglers()
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("task", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        table.add_column("step", justify="right", no_wrap=True)
+        table.add_column("ms/step", justify="right", no_wrap=True)
+        at = f"where a step goes (at step {anatomy['step']:,})" if anatomy else "where a step goes"
+        table.add_column(at, no_wrap=True, min_width=_BAR)
+        table.add_column("memory", justify="right", no_wrap=True)
+        if not is_narrow:
+            table.add_column("host", no_wrap=True, overflow="ellipsis")
+        table.add_column("restarts", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True, overflow="ellipsis")
+        for task in job.tasks:
+            own = measured.get(task.name)
+            state = task.state(self._time)
+            start = task.now
+            cause = stragglers.get(task.name)
+            cells: list[RenderableType] = [
+                Text(task.name),
+                Text(state, style=_style(state)),
+                f"{start.last_step:,}" if start else "",
+                f"{1e3 * own['step_seconds']:.3g}" if own else "",
+                part_bar(own["parts"], longest, _BAR, colours) if own else "",
+                _bytes(_memory(task, own)),
+            ]
+            if not is_narrow:
+                cells.append(Text(f"{start.host}:{start.pid}" if start else ""))
+            cells.append(Text(str(task.restarts), style="yellow" if task.restarts else "dim"))
+            cells.append(Text(f"straggler: {cause}" if cause else "", style="bold yellow"))
+            table.add_row(*cells)
+        return table
+
+    def _curves(self, width: int) -> Table:
+        """The loss, other metrics, and the rate, each with its newest value."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True)
+        for name, series in self._shown():
+            line = spark_line(series, max(min(width - 40, 80), 10))
+            table.add_row(Text(name, style="dim"), short(series.last), Text(line, style="cyan"))
+        return table
+
+    def _shown(self) -> list[tuple[str, Series]]:
+        job = self._job
+        scope = "epoch" if len(job.series("train", "epoch", "loss")) > 1 else "step"
+        own = job.chief.series
+        metrics = [n for s, c, n in own if s == "train" and c == scope and names.is_metric(n)]
+        shown = []
+        for name in sorted(metrics, key=lambda each: each != "loss")[:_MOST_CURVES]:
+            shown.append((name, job.series("train", scope, name)))
+            validation = job.series("validation", "epoch", name)
+            if len(validation):
+                shown.append((f"{name}, validation", validation))
+        rate = job.series("train", "step", names.EXAMPLES_PER_SECOND)
+        if len(rate):
+            shown.append(("examples/s", rate))
+        return shown
+
+    def _events(self) -> Sequence[Text]:
+        lines = []
+        for event in sorted(self._all_events(), key=lambda each: each["time"])[-_MOST_EVENTS:]:
+            at = datetime.fromtimestamp(event["time"]).strftime("%H:%M:%S")
+            line = Text(f"{at}  step {event['step']:,}  ", style="dim")
+            line.append(event["message"], style=_EVENT_STYLES.get(event["event"], "default"))
+            lines.append(line)
+        return lines
+
+    def _all_events(self) -> list[dict]:
+        seen: dict[str, dict] = {}
+        for task in self._job.tasks:
+            for event in task.events:
+                seen.setdefault(f"{event['time']} {event['message']}", event)
+        return list(seen.values())
+
+
+def short(value: float) -> str:
+    """A number in few characters."""
+    if not math.isfinite(value):
+        return str(value)
+    if abs(value) >= 1e4:
+        for factor, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+            if abs(value) >= factor:
+                return f"{value / factor:.1f}{suffix}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _memory(task: Task, anatomy: dict | None) -> float | None:
+    value = task.values.get(names.MEMORY_BYTES)
+    return anatomy["facts"].get("memory_bytes") if value is None and anatomy else value
+
+
+def _bytes(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _style(state: str) -> str:
+    return _STYLES.get(state, "yellow")
