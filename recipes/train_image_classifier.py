@@ -21,6 +21,7 @@ from tfdml.config import (
     BackupConfig,
     Config,
     ImageDataConfig,
+    MonitoringConfig,
     OptimizerConfig,
     StrategyConfig,
     TrainConfig,
@@ -50,6 +51,7 @@ class ImageClassifierConfig(Config):
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     backup: BackupConfig = BackupConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
 
 
 def main(config: ImageClassifierConfig, arguments: Arguments) -> None:

@@ -22,6 +22,7 @@ from tfdml.config import (
     BackupConfig,
     Config,
     InteractionDataConfig,
+    MonitoringConfig,
     OptimizerConfig,
     OptimizerName,
     ParameterServerConfig,
@@ -73,6 +74,7 @@ class RecommenderConfig(Config):
     train: RecommenderTrainConfig = RecommenderTrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     backup: BackupConfig = BackupConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
 
 
 def main(config: RecommenderConfig, arguments: Arguments) -> None:

@@ -28,6 +28,7 @@ _NAMES = (
     "predict_input",
     "predict_output",
     "export_dir",
+    "metrics_port",
 )
 
 _FLAG_HELP = """\
@@ -44,6 +45,7 @@ Flags:
   --predict_input=DATA  What to predict (default: the test data).
   --predict_output=FILE Where predictions go, a .csv, .jsonl or .parquet file (default: MODEL_DIR/predictions.csv).
   --export_dir=DIR      Where an exported model goes, a new directory (default: the next MODEL_DIR/versions/N).
+  --metrics_port=PORT   Answer Prometheus; short for --set monitoring.metrics_port=PORT.
   --help                This text.
 Flags may be written with dashes too: --model-dir=DIR.
 
@@ -103,6 +105,7 @@ def define() -> None:
     flags.DEFINE_string("predict_input", None, "What to predict; default: the test data.")
     flags.DEFINE_string("predict_output", None, "Where predictions go: .csv, .jsonl, .parquet.")
     flags.DEFINE_string("export_dir", None, "Where an exported model goes: a new directory.")
+    flags.DEFINE_integer("metrics_port", None, "Short for --set monitoring.metrics_port=PORT.")
 
 
 def with_underscores(argv: Sequence[str]) -> list[str]:
@@ -145,6 +148,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     values = flags.FLAGS
     short = ["train.deterministic=true"] if values.deterministic else []
     short += [] if values.seed is None else [f"train.seed={values.seed}"]
+    if values.metrics_port is not None:
+        short.append(f"monitoring.metrics_port={values.metrics_port}")
     _check_mode(values)
     return Arguments(
         config_files=tuple(values.config),

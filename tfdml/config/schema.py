@@ -308,6 +308,36 @@ class BackupConfig(Config):
         return value
 
 
+class MonitoringConfig(Config):
+    tensorboard: bool = Field(default=True, description="curves and texts in --model_dir")
+    json_lines: bool = Field(
+        default=True, description="MODEL_DIR/monitoring, which tfdml top and tfdml report read"
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="where each task answers Prometheus, counted on for the tasks of one host",
+    )
+    metrics_address: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="on which address; 0.0.0.0 is reached from everywhere",
+    )
+    mlflow: str | None = Field(
+        default=None,
+        min_length=1,
+        description="tracking store of MLflow: local (MODEL_DIR/mlruns) or a URI; null is none",
+    )
+    every_steps: int = Field(
+        default=100, ge=1, description="between two executions that are measured from inside"
+    )
+    on_desync: Literal["error", "warn", "off"] = Field(
+        default="error", description="when replicas hold different weights; off does not look"
+    )
+    histograms: bool = Field(default=False, description="of all weights, after every epoch")
+
+
 def check_global_batch_size(global_batch_size: int, num_replicas: int) -> None:
     """Refuse a global batch size (examples) that cannot be cut into `num_replicas` equal slices.
 

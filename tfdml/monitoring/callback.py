@@ -37,7 +37,7 @@ class Monitoring(keras.callbacks.Callback):
         metrics_port: where this task answers Prometheus: this port and the number of the task among those on its
             host; None does not.
         metrics_address: the address to answer on; the default is reached from this host alone.
-        mlflow: into which tracking store: a URI; "" is MODEL_DIR/mlruns, None nowhere. Needs the extra `mlflow`.
+        mlflow: into which tracking store: "local" (MODEL_DIR/mlruns) or a URI. Needs the extra `mlflow`.
         on_desync: what happens when replicas hold different bits: "error" (`ReplicasDiffer`), "warn", or "off",
             which does not look.
         histograms: of all weights, after every epoch.

@@ -35,7 +35,7 @@ class MlflowRun:
     """One run; see `MetricWriter`.
 
     Args:
-        uri: of the tracking store; "" is a directory `mlruns` in `model_dir`.
+        uri: of the tracking store; "local" is a directory `mlruns` in `model_dir`.
         model_dir: its name is the experiment's.
     """
 
@@ -48,7 +48,9 @@ class MlflowRun:
         from mlflow.entities import Metric, Param
 
         self._metric, self._parameter = Metric, Param
-        self._client: Any = MlflowClient(uri or (model_dir / "mlruns").absolute().as_uri())
+        self._client: Any = MlflowClient(
+            (model_dir / "mlruns").absolute().as_uri() if uri == "local" else uri
+        )
         experiment = model_dir.absolute().name
         found = self._client.get_experiment_by_name(experiment)
         number = found.experiment_id if found else self._client.create_experiment(experiment)

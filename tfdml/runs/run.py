@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tfdml import config as settings
 from tfdml import determinism
 from tfdml.cluster import ClusterSpec, resolve, serve
-from tfdml.config import Arguments, BackupConfig, StrategyConfig, TrainConfig
+from tfdml.config import Arguments, BackupConfig, MonitoringConfig, StrategyConfig, TrainConfig
 from tfdml.config.entry import at_end
 from tfdml.data.origin import Origin
 from tfdml.errors import ConfigError
@@ -36,6 +36,8 @@ class RecipeConfig(Protocol):
     def train(self) -> TrainConfig: ...
     @property
     def backup(self) -> BackupConfig: ...
+    @property
+    def monitoring(self) -> MonitoringConfig: ...
     def model_dump(self, *, mode: str = "python") -> dict[str, Any]: ...
 
 
@@ -152,12 +154,14 @@ class Run:
         *,
         validation_data: Any = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        monitoring: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> keras.callbacks.History:
-        """Train with backups, TensorBoard and history.csv, and save MODEL_DIR/model.keras; for `arguments.trains`.
+        """Train with backups, monitoring and history.csv, and save MODEL_DIR/model.keras; for `arguments.trains`.
 
         Args:
             callbacks: more of them; they run before those that write.
+            monitoring: of `tfdml.callbacks.Monitoring`, what no setting says: `images`, `tokens_per_example`.
             options: of `Trainer.fit`, such as `class_weight`.
         """
         import keras
@@ -180,7 +184,9 @@ class Run:
                     keep=backup.keep,
                     keep_every=backup.keep_every,
                 ),
-                keras.callbacks.TensorBoard(self.model_dir, write_graph=False),
+                tfdml.callbacks.Monitoring(
+                    self.model_dir, **self.config.monitoring.model_dump(), **(monitoring or {})
+                ),
                 keras.callbacks.CSVLogger(self.model_dir / "history.csv"),
             ],
             **options,
