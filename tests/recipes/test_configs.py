@@ -16,16 +16,18 @@ from tfdml.errors import ConfigError
 CONFIGS = Path(__file__).parents[2] / "configs"
 SCHEMAS = {
     "image_classifier": "ImageClassifierConfig",
+    "language_model": "LanguageModelConfig",
     "recommender": "RecommenderConfig",
     "tabular": "TabularConfig",
 }
 OVERLAYS = {
     "image_classifier": {"mirrored", "multi_worker", "tpu"},
+    "language_model": {"mirrored", "multi_worker", "tpu"},
     "recommender": {"mirrored", "multi_worker", "parameter_server"},
     "tabular": {"mirrored", "multi_worker", "tpu"},
 }
-# Settings for another kind of data, with any strategy.
-PRESETS = {"tabular": {"predictive_maintenance"}}
+# Settings for other data, or for other tokens of it, with any strategy.
+PRESETS = {"language_model": {"bytes"}, "tabular": {"predictive_maintenance"}}
 FILES = sorted(CONFIGS.glob("*/*.yaml"))
 name_of = lambda path: f"{path.parent.name}-{path.stem}"
 
