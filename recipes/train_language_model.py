@@ -176,7 +176,7 @@ def main(config: LanguageModelConfig, arguments: Arguments) -> None:
             optimizer=tfdml.optimizers.from_config(config.optimizer, **sizes),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             steps_per_execution=config.train.steps_per_execution,
-            jit_compile=False,  # on CPUs XLA is slower by a tenth
+            jit_compile=False,  # XLA was slower by a tenth on CPUs, and cannot be with several replicas
         )
     trainer = tfdml.Trainer(model, run.strategy)
     run.describe(
