@@ -34,6 +34,7 @@ COMMANDS = {
     "recipes": "list the training recipes that come with tfdml, and copy one to start from",
     "runs": "list and compare runs of recipes, and say which exported version is the current one",
     "top": "show all tasks of a job in the terminal, while it runs and afterwards",
+    "report": "write a run as one HTML file: curves, where time goes, restarts, bytes, cost",
     "stacks": "print the Python stacks of all tasks of a job, now",
 }
 

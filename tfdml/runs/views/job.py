@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfdml.errors import DataError
 from tfdml.monitoring import json_lines
+from tfdml.monitoring.records import PARTS
 from tfdml.runs import record
 from tfdml.runs.record import RunRecord
 from tfdml.runs.views.series import Series
@@ -103,6 +104,19 @@ class Job:
             return state
         # After training a recipe evaluates, and may fail then.
         return self.record.shown_status if state == "finished" else state
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there is an anatomy of the newest start."""
+        return self.chief.anatomy is not None
+
+    def anatomy_of(self, task: str, recent: int = 0) -> dict[str, float | None]:
+        """Part -> seconds a step: the mean of the `recent` newest measured executions, 0: of all; empty if none."""
+        found: dict[str, float | None] = {}
+        for part in PARTS:
+            values = self.series("train", "anatomy", f"{task}/{part}").values[-recent:]
+            found[part] = sum(values) / len(values) if values else None
+        return found if any(each is not None for each in found.values()) else {}
 
     def stragglers(self) -> dict[str, str]:
         """Task -> likely cause, of those that are stragglers now."""

@@ -10,7 +10,7 @@ from rich.text import Text
 from tfdml.monitoring.records import PARTS
 from tfdml.runs.views.series import Series
 
-_LEVELS = "▁▂▃▄▅▆▇█"
+_LEVELS = "▁▂▃▄▅▆▇"  # not the full block: lines below each other would touch
 
 # Of the parts of a step; told apart also by who sees few colours (Okabe and Ito), and in the order of the legend.
 PART_STYLES = {
@@ -53,7 +53,7 @@ def part_bar(parts: Mapping[str, float | None], longest: float, width: int, colo
         # By the sum so far, so that what is rounded does not add up.
         until = min(round(width * seconds / longest), width) if longest > 0 else 0
         cells = until - at
-        bar.append("█" * cells if colours else _LETTERS[part] * cells, style=PART_STYLES[part])
+        bar.append("▇" * cells if colours else _LETTERS[part] * cells, style=PART_STYLES[part])
         at = until
     return bar
 

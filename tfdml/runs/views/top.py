@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -15,7 +15,7 @@ from tfdml.monitoring import names
 from tfdml.runs.views.job import Job
 from tfdml.runs.views.series import Series
 from tfdml.runs.views.spark import legend, part_bar, spark_line
-from tfdml.runs.views.task import Task, duration
+from tfdml.runs.views.task import duration
 
 _STYLES = {
     "training": "green",
@@ -30,7 +30,9 @@ _EVENT_STYLES = {"desync": "bold red", "straggler": "yellow", "straggler_gone": 
 _MOST_EVENTS = 5
 _MOST_CURVES = 4
 _NARROW = 110
-_BAR = 30
+_BAR = 36
+# Measured executions that a bar is the mean of: one by itself may be an odd one.
+_RECENT = 5
 
 
 class Frame:
@@ -49,7 +51,7 @@ class Frame:
             "",
             self._tasks(colours, is_narrow),
         ]
-        if self._job.chief.anatomy is not None:
+        if self._job.is_measured:
             parts.append(legend(colours))
         parts += ["", self._curves(options.max_width)]
         events = self._events()
@@ -110,24 +112,22 @@ class Frame:
 
     def _tasks(self, colours: bool, is_narrow: bool) -> Table:
         job = self._job
-        anatomy = job.chief.anatomy
-        measured = {each["task"]: each for each in anatomy["tasks"]} if anatomy else {}
-        longest = max((each["step_seconds"] for each in measured.values()), default=0.0)
+        measured = {task.name: job.anatomy_of(task.name, _RECENT) for task in job.tasks}
+        longest = max((sum(_known(parts)) for parts in measured.values()), default=0.0)
         stragglers = job.stragglers()
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("task", no_wrap=True)
         table.add_column("state", no_wrap=True)
         table.add_column("step", justify="right", no_wrap=True)
         table.add_column("ms/step", justify="right", no_wrap=True)
-        at = f"where a step goes (at step {anatomy['step']:,})" if anatomy else "where a step goes"
-        table.add_column(at, no_wrap=True, min_width=_BAR)
+        table.add_column("where its time goes", no_wrap=True, min_width=_BAR)
         table.add_column("memory", justify="right", no_wrap=True)
         if not is_narrow:
             table.add_column("host", no_wrap=True, overflow="ellipsis")
         table.add_column("restarts", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True, overflow="ellipsis")
         for task in job.tasks:
-            own = measured.get(task.name)
+            own = measured[task.name]
             state = task.state(self._time)
             start = task.now
             cause = stragglers.get(task.name)
@@ -135,9 +135,9 @@ class Frame:
                 Text(task.name),
                 Text(state, style=_style(state)),
                 f"{start.last_step:,}" if start else "",
-                f"{1e3 * own['step_seconds']:.3g}" if own else "",
-                part_bar(own["parts"], longest, _BAR, colours) if own else "",
-                _bytes(_memory(task, own)),
+                f"{1e3 * sum(_known(own)):.3g}" if own else "",
+                part_bar(own, longest, _BAR, colours) if own else "",
+                _bytes(task.values.get(names.MEMORY_BYTES)),
             ]
             if not is_narrow:
                 cells.append(Text(f"{start.host}:{start.pid}" if start else ""))
@@ -201,9 +201,8 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _memory(task: Task, anatomy: dict | None) -> float | None:
-    value = task.values.get(names.MEMORY_BYTES)
-    return anatomy["facts"].get("memory_bytes") if value is None and anatomy else value
+def _known(parts: Mapping[str, float | None]) -> list[float]:
+    return [max(seconds, 0.0) for seconds in parts.values() if seconds is not None]
 
 
 def _bytes(value: float | None) -> str:
