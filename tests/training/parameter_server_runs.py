@@ -89,6 +89,7 @@ def train(
     *,
     log: str | None = None,
     backup: str | None = None,
+    monitoring: str | None = None,
     stop_after: int | None = None,
     compression: Any = None,
     pull_dtype: str | None = None,
@@ -126,6 +127,8 @@ def train(
     callbacks: list[Any] = [Stops()]
     if backup is not None:
         callbacks.append(tfdml.callbacks.BackupAndRestore(backup, 100, delete_checkpoint=False))
+    if monitoring is not None:
+        callbacks.append(tfdml.callbacks.Monitoring(monitoring))
     history = trainer.fit(
         data, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=False
     ).history

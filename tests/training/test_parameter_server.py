@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.training.parameter_server_runs import constant_gradients, refusals, train
 from tests.training.source_runs import ROWS, write_data
@@ -90,6 +91,20 @@ def test_workers_read_every_record_of_an_epoch_once(directory, tmp_path):
     expected = [tuple(order.record_ids(e, s).tolist()) for e in range(2) for s in range(STEPS)]
     assert sorted(read) == sorted(expected)
     assert result["iterations"] == 2 * STEPS
+
+
+@pytest.mark.slow
+def test_staleness_is_in_tensorboard(directory, tmp_path):
+    run(train, directory, 2, monitoring=str(tmp_path))
+    (events,) = (tmp_path / "train").glob("events.*")
+    histograms = [
+        tf.make_ndarray(value.tensor)
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == "staleness"
+    ]
+    counts = [histogram[:, 2].sum() for histogram in histograms]
+    assert counts == [STEPS, 2 * STEPS], "every update so far"
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from tfdml.monitoring.link_speed import LinkSpeed
 from tfdml.monitoring.measurement import Measurement
 from tfdml.monitoring.openings import openings
 from tfdml.monitoring.process_stats import ProcessStats, clock_of_this_host
+from tfdml.monitoring.profiler import DIRECTORY, StepProfiler
 from tfdml.monitoring.rates import Rates
 from tfdml.monitoring.records import (
     Ended,
@@ -115,6 +116,10 @@ class Monitor:
                 port_offset=self.local_number,
             )
         )
+        self._profiler: StepProfiler | None = None
+        if settings.profile_steps is not None and settings.profiles(task):
+            directory = settings.model_dir / DIRECTORY / self._tasks[task].replace(" ", "-")
+            self._profiler = StepProfiler(directory, *settings.profile_steps)
 
     def _make_probe(self, num_tasks: int) -> StepProbe | None:
         asynchronous = isinstance(self._strategy, tf.distribute.ParameterServerStrategy)
@@ -170,6 +175,8 @@ class Monitor:
 
         The second one of all is, to have it compiled; its times are not used.
         """
+        if self._profiler is not None:
+            self._profiler.before(position.global_step, wanted)
         if self.probe is None:
             return False
         every, step = self._settings.every_steps, position.global_step
@@ -188,6 +195,8 @@ class Monitor:
             ReplicasDiffer: they do, and that is to be an error.
         """
         now = time.time()
+        if self._profiler is not None:
+            self._profiler.after(step)
         self._executions += 1
         self._position = position = Position(epoch, 0, step)
         self._rates.add(execution.steps, execution.examples)
@@ -197,8 +206,14 @@ class Monitor:
             self._write_step(position, execution.logs, {})
         self._returned = now
 
-    def epoch_ends(self, position: Position, logs: Mapping[str, Any]) -> None:
-        """Epoch `position.epoch` has ended, with validation; call before its callbacks."""
+    def epoch_ends(
+        self, position: Position, logs: Mapping[str, Any], counts: Mapping[str, np.ndarray]
+    ) -> None:
+        """Epoch `position.epoch` has ended, with validation; call before its callbacks.
+
+        Args:
+            counts: by name, int64 [k]: how often 0, 1, ... k - 1 came up in the training so far.
+        """
         if not self._is_chief:
             return
         epoch, step = position.epoch, position.global_step
@@ -210,10 +225,13 @@ class Monitor:
         self._writers.write(Scalars(step, epoch, "train", "epoch", train))
         if validation:
             self._writers.write(Scalars(step, epoch, "validation", "epoch", validation))
+        for name, number in counts.items():
+            edges = np.arange(len(number) + 1) - 0.5
+            self._writers.write(Histogram(step, name, edges, number.astype(np.float64)))
         if self._settings.histograms:
             for variable in self._model.trainable_variables:
                 value = np.asarray(keras.ops.convert_to_numpy(variable.value), np.float64)
-                self._writers.write(Histogram.of(step, variable.path, value))
+                self._writers.write(Histogram.of(step, f"weights/{variable.path}", value))
         if self._settings.images is not None:
             for name, images in self._settings.images(self._model).items():
                 self._writers.write(Images(step, name, np.asarray(images)))
@@ -226,6 +244,8 @@ class Monitor:
         elif error is not None:
             status = "failed"
         message = " ".join(str(error).split())[:500] if status == "failed" else ""
+        if self._profiler is not None:
+            self._profiler.close()
         self._writers.write(Ended(self._position.global_step, status, message))
         self._writers.close()
 

@@ -155,6 +155,10 @@ class CoordinatorLoop:
         late = self.staleness
         return {"staleness_mean": late.mean, "staleness_max": float(late.largest)}
 
+    def counts(self) -> dict[str, np.ndarray]:
+        """How many updates were 0, 1, 2, ... late."""
+        return {"staleness": self.staleness.histogram} if self._trains else {}
+
     def _tell_repeated(self) -> None:
         """TensorFlow tries a step again that a lost worker may have made: count the updates that nobody told of."""
         if not self._trains:

@@ -103,7 +103,7 @@ class Fit:
         if recovery is not None:
             logs = logs | recovery.logs
         if self.monitor is not None:
-            self.monitor.epoch_ends(self.position, logs)
+            self.monitor.epoch_ends(self.position, logs, self.loop.counts())
         self.hooks.on_epoch_end(epoch, logs)
         self.logs, self.position = logs, Position(epoch + 1, 0, self.position.global_step)
         self._stops = self.agreement.any(self.model.stop_training)

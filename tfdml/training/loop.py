@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfdml import heartbeat
@@ -146,6 +147,9 @@ class ExecutionLoop:
 
     def report(self) -> Logs:
         """What there is to say of the steps so far, for the logs of an epoch."""
+        return {}
+
+    def counts(self) -> dict[str, np.ndarray]:
         return {}
 
     # -- where this task's data stands

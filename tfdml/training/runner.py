@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from tfdml.checkpoint import Position
 from tfdml.training.agreement import Agreement
 from tfdml.training.loop import Execution
@@ -42,6 +44,9 @@ class Loop(Protocol):
 
     def report(self) -> Logs:
         """What there is to say of the steps so far, for the logs of an epoch."""
+
+    def counts(self) -> dict[str, np.ndarray]:
+        """By name, how often 0, 1, 2, ... came up in the steps so far."""
 
     def data_state(self) -> bytes | None:
         """Where this task's data stands, if its iterator can say so."""
