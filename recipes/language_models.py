@@ -30,7 +30,7 @@ def decoder(
         width,
         embeddings_initializer=initializers.RandomNormal(stddev=_STDDEV),
         # Logits stay float32 under mixed precision: a softmax in 16 bits loses small probabilities.
-        reverse_dtype="float32",
+        dtype="float32",
         name="embedding",
     )
     x = embedding(tokens)
