@@ -92,10 +92,11 @@ def test_a_tokenizer_that_is_given_is_used_and_leads_to_the_same_shards(folder, 
     settings = dataclasses.replace(SETTINGS, tokenizer=text.tokenizer.content)
     again = open_text(str(folder), data_dir=text.directory.parent, settings=settings)
     assert again.directory == text.directory
-    no_ends = text.tokenizer.content.replace(b"<|endoftext|>", b"<other>")
-    settings = dataclasses.replace(SETTINGS, tokenizer=no_ends)
-    with pytest.raises(ConfigError, match="no token that ends a document"):
-        open_text(str(folder), data_dir=text.directory.parent, settings=settings)
+    for special in (b"<|endoftext|>", b"<pad>"):
+        without = text.tokenizer.content.replace(special, b"<other>")
+        settings = dataclasses.replace(SETTINGS, tokenizer=without)
+        with pytest.raises(ConfigError, match=r"must have a token that ends a document.* another"):
+            open_text(str(folder), data_dir=text.directory.parent, settings=settings)
 
 
 @pytest.mark.parametrize("global_batch_size", [3, 64])

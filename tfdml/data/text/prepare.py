@@ -137,9 +137,10 @@ def _convert(
     """Write the shards, and `Facts` last."""
     facts = survey(documents, settings.splits, skips_errors=settings.on_error != "fail")
     tokenizer = TextTokenizer(content, TOKENIZER)
-    if tokenizer.end is None:
+    if tokenizer.end is None or tokenizer.end == tokenizer.pad:
         raise ConfigError(
-            "The tokenizer has no token that ends a document, such as <|endoftext|>. Use one that was trained here."
+            "The tokenizer must have a token that ends a document, such as <|endoftext|>, and another one that fills "
+            "up rows, such as <pad>. Use one that was trained here."
         )
     stages: Any = (  # mypy does not see that Tokenise is a Stage: whether it is fitted cannot be set
         Tokenise(FEATURE, "file", tokenizer=tokenizer),
