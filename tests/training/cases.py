@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
+LARGE_BATCH = ("lars", "lamb")
 VARIANTS = ("plain", "accumulated", "clipped", "loss_scaled")
 MODELS = ("dense", "conv_sync_bn")
 
@@ -37,6 +38,11 @@ class Replicas:
 ALL_CASES = [
     Case(model=model, optimizer=optimizer, variant=variant)
     for model, optimizer, variant in product(MODELS, OPTIMIZERS, VARIANTS)
+] + [
+    Case("dense", optimizer, variant)
+    for optimizer, variant in product(LARGE_BATCH, VARIANTS)
+    # lamb has a schedule here, and Keras's own counts the batches that it accumulates, not the updates.
+    if (optimizer, variant) != ("lamb", "accumulated")
 ]
 
 
@@ -173,6 +179,14 @@ def build_optimizer(name: str, **settings: Any) -> Any:
     """Rates at which 20 steps of float32 do not magnify rounding: larger ones (an effective rate of 1) did."""
     import keras
 
+    if name in LARGE_BATCH:
+        from tfdml.optimizers import Lamb, Lars, StableDecay, WarmUp
+
+        if name == "lars":
+            return Lars(0.02, 0.9, trust_coefficient=0.2, weight_decay=0.05, **settings)
+        falling = StableDecay(0.02, stable_steps=8, decay_steps=6, end=0.002)
+        rate = WarmUp(falling, start=0.005, steps=4)
+        return Lamb(rate, weight_decay=0.05, **settings)
     if name == "sgd":
         return keras.optimizers.SGD(0.02, momentum=0.9, **settings)
     if name == "adam":

@@ -21,6 +21,8 @@ FEW = [
     Case("dense", "sgd", "clipped"),
     Case("conv_sync_bn", "adam", "accumulated"),
     Case("conv_sync_bn", "sgd", "loss_scaled"),
+    Case("dense", "lars", "accumulated"),
+    Case("conv_sync_bn", "lamb", "loss_scaled"),
 ]
 
 _references: dict[Case, dict] = {}

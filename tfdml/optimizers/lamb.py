@@ -85,8 +85,8 @@ class Lamb(LayerwiseOptimizer):
         new_square = _towards(square, tf.square(gradient), self.beta_2)
         self.assign(average, new_average)
         self.assign(square, new_square)
-        corrected = new_average / (1 - tf.cast(self.beta_1, dtype) ** count)
-        spread = tf.sqrt(new_square / (1 - tf.cast(self.beta_2, dtype) ** count))
+        corrected = new_average / (1 - tf.constant(self.beta_1, dtype) ** count)
+        spread = tf.sqrt(new_square / (1 - tf.constant(self.beta_2, dtype) ** count))
         step = corrected / (spread + self.epsilon) + decay * weights
         if adapts:
             learning_rate = learning_rate * tf.cast(ratio(norm(weights), norm(step)), dtype)
