@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdml.errors import ConfigError
-from tfdml.monitoring.records import Artefact, Ended, Record, Scalars, Settings, Text
+from tfdml.monitoring.records import Artefact, Ended, Record, Scalars, Settings, Started, Text
 
 # MLflow keeps its files in maintenance and wants to hear that one means it.
 _ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"
@@ -66,13 +66,15 @@ class MlflowRun:
             return None
         run = remembered.read_text().strip()
         try:
-            self._client.update_run(run, status="RUNNING")
+            self._client.get_run(run)
         except Exception:  # another store, or it was deleted there
             return None
         return run
 
     def write(self, record: Record) -> None:
         match record:
+            case Started():
+                self._client.update_run(self._run, status="RUNNING")
             case Settings():
                 known = self._client.get_run(self._run).data.params
                 new = [

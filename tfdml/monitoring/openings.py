@@ -1,12 +1,13 @@
-"""Which writers a task has, by what the user asked for."""
+"""Which writers a task has, by what the user asked for; and what is added when training has ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tfdml.monitoring.callback import Monitoring
 from tfdml.monitoring.json_lines import JsonLines, path_of
-from tfdml.monitoring.writer import MetricWriter
+from tfdml.monitoring.records import Record
+from tfdml.monitoring.writer import MetricWriter, Writers
 
 
 def openings(
@@ -43,3 +44,13 @@ def openings(
 
         found["MLflow"] = mlflow
     return found
+
+
+def add(settings: Monitoring, records: Sequence[Record]) -> None:
+    """Show what there is to show only after training: texts, and files; on the chief."""
+    all_of_it = openings(settings, task="", chief=True, port_offset=0)
+    of_the_run = {name: all_of_it[name] for name in ("TensorBoard", "MLflow") if name in all_of_it}
+    writers = Writers(of_the_run)
+    for record in records:
+        writers.write(record)
+    writers.close()

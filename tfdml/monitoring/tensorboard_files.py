@@ -177,7 +177,7 @@ def _histogram(record: Histogram) -> Any:
     buckets = np.stack([record.edges[:-1], record.edges[1:], record.counts], axis=1)
     summary = tf.compat.v1.Summary()
     summary.value.add(
-        tag=f"weights/{record.name}",
+        tag=record.name,
         metadata=_metadata(histogram_metadata),
         tensor=tf.make_tensor_proto(buckets),
     )

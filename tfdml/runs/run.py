@@ -116,6 +116,9 @@ class Run:
         self._cluster = cluster
         self._keeper = RecordKeeper(config, arguments)
         if self.is_chief:
+            at_end(
+                self._show_files
+            )  # what is registered last hears first: they are written by then
             at_end(self._keeper.end)
 
     # -- what it is
@@ -298,6 +301,25 @@ class Run:
         return directory
 
     # -- parts
+
+    def _show_files(self, error: BaseException | None) -> None:
+        """The model card in TensorBoard, and all files of a training in MLflow."""
+        if error is not None or not self.arguments.trains:
+            return
+        from tfdml.callbacks import Monitoring
+        from tfdml.monitoring.openings import add
+        from tfdml.monitoring.records import Artefact, Text
+
+        card = self.model_dir / model_card.FILE_NAME
+        files = [self.model_dir / name for name in (MODEL_FILE, record.FILE_NAME, "config.yaml")]
+        settings = Monitoring(self.model_dir, **self.config.monitoring.model_dump())
+        add(
+            settings,
+            [
+                Text(0, "model_card", card.read_text(encoding="utf-8")),
+                *(Artefact(str(file)) for file in files if file.exists()),
+            ],
+        )
 
     def _save(self, model: keras.Model) -> None:
         """Whole or not at all: an evaluator may read it at any time."""
