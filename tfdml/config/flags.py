@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _NAMES = (
     "predict_output",
     "export_dir",
     "metrics_port",
+    "profile_steps",
+    "profile_tasks",
 )
 
 _FLAG_HELP = """\
@@ -46,6 +49,8 @@ Flags:
   --predict_output=FILE Where predictions go, a .csv, .jsonl or .parquet file (default: MODEL_DIR/predictions.csv).
   --export_dir=DIR      Where an exported model goes, a new directory (default: the next MODEL_DIR/versions/N).
   --metrics_port=PORT   Answer Prometheus; short for --set monitoring.metrics_port=PORT.
+  --profile_steps=A:B   Trace steps A to B by TensorFlow's profiler; short for --set monitoring.profile_steps=[A, B].
+  --profile_tasks=N,N   On these tasks (default: 0, the chief); short for --set monitoring.profile_tasks=[N, N].
   --help                This text.
 Flags may be written with dashes too: --model-dir=DIR.
 
@@ -106,6 +111,8 @@ def define() -> None:
     flags.DEFINE_string("predict_output", None, "Where predictions go: .csv, .jsonl, .parquet.")
     flags.DEFINE_string("export_dir", None, "Where an exported model goes: a new directory.")
     flags.DEFINE_integer("metrics_port", None, "Short for --set monitoring.metrics_port=PORT.")
+    flags.DEFINE_string("profile_steps", None, "A:B; sets monitoring.profile_steps=[A, B].")
+    flags.DEFINE_string("profile_tasks", None, "N,N; sets monitoring.profile_tasks=[N, N].")
 
 
 def with_underscores(argv: Sequence[str]) -> list[str]:
@@ -150,6 +157,15 @@ def parse(argv: Sequence[str]) -> Arguments:
     short += [] if values.seed is None else [f"train.seed={values.seed}"]
     if values.metrics_port is not None:
         short.append(f"monitoring.metrics_port={values.metrics_port}")
+    for name, form, example in (
+        ("profile_steps", r"\d+:\d+", "100:110"),
+        ("profile_tasks", r"\d+(,\d+)*", "0,1"),
+    ):
+        text = values[name].value
+        if text is not None:
+            if not re.fullmatch(form, text):
+                raise ConfigError(f"--{name} must be numbers as in {example}, got {text!r}.")
+            short.append(f"monitoring.{name}=[{text.replace(':', ',')}]")
     _check_mode(values)
     return Arguments(
         config_files=tuple(values.config),

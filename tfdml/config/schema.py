@@ -336,6 +336,23 @@ class MonitoringConfig(Config):
         default="error", description="when replicas hold different weights; off does not look"
     )
     histograms: bool = Field(default=False, description="of all weights, after every epoch")
+    profile_steps: list[Annotated[int, Field(ge=0)]] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="[first, last]: traced by TensorFlow's profiler, into MODEL_DIR/profile",
+    )
+    profile_tasks: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], min_length=1, description="tasks that are traced, by number, 0 the chief"
+    )
+
+    @model_validator(mode="after")
+    def _profile_is_forward(self) -> MonitoringConfig:
+        if self.profile_steps is not None and self.profile_steps[0] >= self.profile_steps[1]:
+            raise ValueError(
+                f"profile_steps must have the smaller step first, got {self.profile_steps}. For example [100, 110]."
+            )
+        return self
 
 
 def check_global_batch_size(global_batch_size: int, num_replicas: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +44,9 @@ class Monitoring(keras.callbacks.Callback):
         images: takes the model after every epoch, on the chief, and returns name -> images, uint8 or float in [0, 1]
             [k, height, width, channels]. Call the model as a function in it: predict needs all tasks.
         tokens_per_example: for tokens/s, where every example is so many.
+        profile_steps: (first, last) for traces of TensorFlow's profiler, from when `first` steps have been made until
+            `last` have, into MODEL_DIR/profile.
+        profile_tasks: of which tasks, by number, 0 the chief.
         settings: the configuration, for HParams and as text; default what a recipe was started with.
 
     Raises:
@@ -64,6 +67,8 @@ class Monitoring(keras.callbacks.Callback):
         histograms: bool = False,
         images: ImageFunction | None = None,
         tokens_per_example: int | None = None,
+        profile_steps: Sequence[int] | None = None,
+        profile_tasks: Sequence[int] = (0,),
         settings: Mapping[str, Any] | None = None,
     ):
         super().__init__()
@@ -78,6 +83,13 @@ class Monitoring(keras.callbacks.Callback):
             )
         if on_desync not in ("error", "warn", "off"):
             raise ConfigError(f"`on_desync` must be 'error', 'warn' or 'off', got {on_desync!r}.")
+        if profile_steps is not None:
+            check_profile_steps(profile_steps)
+        if not profile_tasks or min(profile_tasks) < 0:
+            raise ConfigError(
+                f"`profile_tasks` must be numbers of tasks, 0 the chief, got {list(profile_tasks)}. "
+                "For example [0, 1]."
+            )
         if mlflow is not None:
             from tfdml.monitoring.mlflow_runs import check_installed
 
@@ -93,7 +105,22 @@ class Monitoring(keras.callbacks.Callback):
         self.histograms = histograms
         self.images = images
         self.tokens_per_example = tokens_per_example
+        self.profile_steps = None if profile_steps is None else tuple(profile_steps)
+        self.profile_tasks = tuple(profile_tasks)
         self.settings = settings
+
+    def profiles(self, task: int) -> bool:
+        """Whether task number `task` writes traces."""
+        return self.profile_steps is not None and task in self.profile_tasks
+
+
+def check_profile_steps(steps: Sequence[int]) -> None:
+    """Raises ConfigError where `steps` are not two numbers of steps, one after the other."""
+    if len(steps) != 2 or not 0 <= steps[0] < steps[1]:
+        raise ConfigError(
+            f"`profile_steps` must be the steps made before and after, the first smaller, got {list(steps)}. "
+            "For example [100, 110], or --profile_steps=100:110."
+        )
 
 
 def _check_count(name: str, value: int) -> None:
