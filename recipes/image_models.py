@@ -1,68 +1,70 @@
-"""Image classifiers: images with values in [0, 255] -> one logit per class."""
+"""Image classifiers: images with values in [0, 255] -> one logit per class.
+
+A model is a function from images [n, height, width, channels] to features [n, d], and a row in FEATURES; what it
+can be set to is a class of train_image_classifier.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import keras
+from image_efficientnet import efficientnet, use_imagenet_weights
+from image_resnet import resnet
+from image_vit import vit
 from keras import layers
 
-Shape = tuple[int, int, int]
+Features = Callable[[Any, Any], Any]
 
 
-def small_cnn(image_shape: Shape, num_classes: int, dropout: float) -> keras.Model:
+def small_cnn(images: Any, settings: Any) -> Any:
     """Three convolutions; for images of some 8 to 64 pixels.
 
     Smooth everywhere: max pooling and ReLU turn a rounding difference into another gradient, and
     then no two numbers of workers give the same loss curve to more than three digits.
     """
-    inputs = keras.Input(image_shape)
-    x = layers.Rescaling(1 / 255)(inputs)
+    del settings
+    x = layers.Rescaling(1 / 255)(images)
     for filters, strides in ((32, 1), (64, 2), (64, 2)):
         x = layers.Conv2D(filters, 3, strides, padding="same", activation="gelu")(x)
-    return _classify(inputs, layers.Flatten()(x), num_classes, dropout)
+    return layers.Flatten()(x)
 
 
-def resnet18(image_shape: Shape, num_classes: int, dropout: float) -> keras.Model:
-    """ResNet-18 (He et al. 2015, table 1); images under 64 pixels skip the stem's two halvings."""
-    inputs = keras.Input(image_shape)
-    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-    if min(image_shape[:2]) < 64:
-        x = _convolution(x, 64, kernel_size=3)
-    else:
-        x = _convolution(x, 64, kernel_size=7, strides=2)
-        x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
-    for stage, filters in enumerate((64, 128, 256, 512)):
-        x = _residual_block(x, filters, strides=1 if stage == 0 else 2)
-        x = _residual_block(x, filters)
-    return _classify(inputs, layers.GlobalAveragePooling2D()(x), num_classes, dropout)
+FEATURES: dict[str, Features] = {
+    "small_cnn": small_cnn,
+    "resnet18": partial(resnet, blocks=(2, 2, 2, 2)),
+    "resnet34": partial(resnet, blocks=(3, 4, 6, 3)),
+    "resnet50": partial(resnet, blocks=(3, 4, 6, 3), bottleneck=True),
+    "vit": vit,
+    "efficientnet": efficientnet,
+}
 
 
-MODELS = {"small_cnn": small_cnn, "resnet18": resnet18}
+def build_model(settings: Any, image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    """float32 [n, height, width, channels] in [0, 255] -> float32 logits [n, num_classes].
 
+    Args:
+        settings: the section `model` of the configuration.
 
-def _classify(inputs, features, num_classes: int, dropout: float) -> keras.Model:
-    if dropout:
-        features = layers.Dropout(dropout)(features)
+    Raises:
+        ConfigError: the model cannot take images of this size.
+    """
+    images = keras.Input(image_shape)
+    features = FEATURES[settings.name](images, settings)
+    if settings.dropout:
+        features = layers.Dropout(settings.dropout)(features)
     # Logits stay float32 under mixed precision: a softmax in 16 bits loses small probabilities.
-    return keras.Model(inputs, layers.Dense(num_classes, dtype="float32")(features))
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(features)
+    return keras.Model(images, logits, name=settings.name)
 
 
-def _residual_block(x, filters: int, strides: int = 1):
-    shortcut = x
-    if strides != 1 or x.shape[-1] != filters:
-        shortcut = _convolution(x, filters, kernel_size=1, strides=strides, activation=None)
-    x = _convolution(x, filters, strides=strides)
-    x = _convolution(x, filters, activation=None)
-    return layers.ReLU()(layers.Add()([x, shortcut]))
+def begin_with_pretrained(model: keras.Model, settings: Any) -> None:
+    """Give a model that is to be trained what it begins with, where the settings ask for it.
 
-
-def _convolution(x, filters: int, *, kernel_size=3, strides=1, activation: str | None = "relu"):
-    x = layers.Conv2D(
-        filters,
-        kernel_size,
-        strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-    )(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
-    return layers.Activation(activation)(x) if activation else x
+    Raises:
+        ConfigError: the weights cannot be had.
+    """
+    if settings.name == "efficientnet" and settings.efficientnet.pretrained:
+        use_imagenet_weights(model, settings.efficientnet.variant)

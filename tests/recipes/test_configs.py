@@ -27,7 +27,11 @@ OVERLAYS = {
     "tabular": {"mirrored", "multi_worker", "tpu"},
 }
 # Settings for other data, or for other tokens of it, with any strategy.
-PRESETS = {"language_model": {"bytes"}, "tabular": {"predictive_maintenance"}}
+PRESETS = {
+    "image_classifier": {"resnet18_digits"},
+    "language_model": {"bytes"},
+    "tabular": {"predictive_maintenance"},
+}
 FILES = sorted(CONFIGS.glob("*/*.yaml"))
 name_of = lambda path: f"{path.parent.name}-{path.stem}"
 
@@ -94,14 +98,14 @@ def test_unknown_model_lists_the_known(image_classifier):
     with pytest.raises(ConfigError) as caught:
         load(image_classifier.ImageClassifierConfig, (), ["model.name=resnet19"])
     assert str(caught.value) == (
-        "--set model.name=resnet19: `model.name` must be small_cnn or resnet18, got 'resnet19'. "
-        "Did you mean resnet18?"
+        "--set model.name=resnet19: `model.name` must be small_cnn, resnet18, resnet34, resnet50, vit or "
+        "efficientnet, got 'resnet19'. Did you mean resnet18?"
     )
 
 
 def test_the_schema_names_the_models_that_exist(image_classifier, image_models):
     field = image_classifier.ModelConfig.model_fields["name"]
-    assert set(field.annotation.__args__) == set(image_models.MODELS)
+    assert set(field.annotation.__args__) == set(image_models.FEATURES)
 
 
 def test_the_schema_names_the_recommenders_that_exist():

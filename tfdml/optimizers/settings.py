@@ -29,6 +29,7 @@ def from_config(
     global_batch_size: int,
     total_steps: int | None = None,
     staleness_damping: float = 0.0,
+    ema_momentum: float | None = None,
 ) -> DistributedOptimizer:
     """The optimizer of `config`, wrapped so that it is right with any number of replicas; in the strategy's scope.
 
@@ -37,13 +38,15 @@ def from_config(
         global_batch_size: examples per step, over all replicas.
         total_steps: of the whole training; see `learning_rate_plan`, whose `str()` is what there is to print.
         staleness_damping: on parameter servers; see `DistributedOptimizer`.
+        ema_momentum: keep moving averages of the weights, which `keras.callbacks.SwapEMAWeights` evaluates and which
+            the model has after `fit`.
 
     Raises:
         ConfigError: settings that do not go together, or not with the strategy.
     """
     plan = learning_rate_plan(config, global_batch_size=global_batch_size, total_steps=total_steps)
     return DistributedOptimizer(
-        _wrapped(config, plan.build()),
+        _wrapped(config, plan.build(), _averaging(ema_momentum)),
         compression={"name": config.compression, **config.compression_options},
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         global_clipnorm=config.global_clipnorm,
@@ -58,7 +61,13 @@ def from_config(
     )
 
 
-def _wrapped(config: OptimizerConfig, learning_rate: Any) -> keras.optimizers.Optimizer:
+def _averaging(ema_momentum: float | None) -> dict[str, Any]:
+    return {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
+
+
+def _wrapped(
+    config: OptimizerConfig, learning_rate: Any, averaging: dict[str, Any]
+) -> keras.optimizers.Optimizer:
     decay, unadapted = config.weight_decay, config.exclude_from_adaptation
     if config.name == "lars":
         return Lars(
@@ -67,8 +76,11 @@ def _wrapped(config: OptimizerConfig, learning_rate: Any) -> keras.optimizers.Op
             trust_coefficient=config.trust_coefficient,
             weight_decay=decay,
             exclude_from_adaptation=unadapted,
+            **averaging,
         )
     if config.name == "lamb":
-        return Lamb(learning_rate, weight_decay=decay, exclude_from_adaptation=unadapted)
+        return Lamb(
+            learning_rate, weight_decay=decay, exclude_from_adaptation=unadapted, **averaging
+        )
     options = {"momentum": config.momentum} if config.name == "sgd" else {}
-    return _KERAS[config.name](learning_rate, weight_decay=decay, **options)
+    return _KERAS[config.name](learning_rate, weight_decay=decay, **options, **averaging)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from tfdml.data.augment.chain import Augmentation
 from tfdml.data.augment.settings import ImageAugmentation
 from tfdml.data.format.dataset_manifest import FILE_NAME, DatasetManifest
 from tfdml.data.images.image_records import Example, ImageRecords
@@ -80,13 +81,14 @@ class ImageDataset:
         shuffle: Shuffle | Literal["auto"] = "auto",
         window_shards: int = 16,
         augmentation: ImageAugmentation = _NO_AUGMENTATION,
+        one_hot: bool = False,
         cache: str | None = None,
     ) -> Source:
         """Batches of (float32 [batch, height, width, channels] in [0, 255], labels), resumed at any step.
 
-        Labels are int64 [batch], or float32 [batch, num_classes] where `augmentation` mixes images. The
-        order depends on the seed alone and is another one in each epoch; the last batch of an epoch holds
-        what is left.
+        Labels are int64 [batch], or float32 [batch, num_classes] where `augmentation` mixes images or
+        `one_hot` says so. The order depends on the seed alone and is another one in each epoch; the last
+        batch of an epoch holds what is left.
 
         Args:
             shuffle: `full`, `shards` or `none`, as `Order` has it; `auto` is `shards` for data behind a URL,
@@ -111,6 +113,10 @@ class ImageDataset:
         def augment(example: Example, seed: tf.Tensor) -> Example:
             return chain(tf.cast(example[0], tf.float32), seed), example[1]
 
+        def batching(batch: Example) -> Example:
+            images, labels = _float_images(batch)
+            return images, self._one_hot(labels) if one_hot and pair is None else labels
+
         return Source(
             records,
             order,
@@ -119,15 +125,22 @@ class ImageDataset:
             decode=self._decoder(None if augmentation.resized_crop else (height, width)),
             augment=augment if chain.steps or pair else None,
             pair=pair,
-            batching=_float_images,
+            batching=batching,
             cache=cache,
         )
 
-    def evaluation(self, global_batch_size: int, *, one_hot: bool = False) -> Source:
+    def evaluation(
+        self,
+        global_batch_size: int,
+        *,
+        one_hot: bool = False,
+        augment: Augmentation | None = None,
+    ) -> Source:
         """The test images in a fixed order, in batches as `training` makes them.
 
         Args:
-            one_hot: labels are float32 [batch, num_classes], as where training mixes images.
+            one_hot: labels are float32 [batch, num_classes].
+            augment: what is done to each, such as noise; its seeds are the same whatever training's are.
         """
         records = self._records(self.test_split)
         order = Order(
@@ -139,10 +152,23 @@ class ImageDataset:
 
         def batching(batch: Example) -> Example:
             images, labels = _float_images(batch)
-            return images, tf.one_hot(labels, self.num_classes) if one_hot else labels
+            return images, self._one_hot(labels) if one_hot else labels
 
-        decode = self._decoder(self.image_shape[:2])
-        return Source(records, order, parse=self.layout.parse, decode=decode, batching=batching)
+        def augmented(example: Example, seed: tf.Tensor) -> Example:
+            assert augment is not None
+            return augment(tf.cast(example[0], tf.float32), seed), example[1]
+
+        return Source(
+            records,
+            order,
+            parse=self.layout.parse,
+            decode=self._decoder(self.image_shape[:2]),
+            augment=augmented if augment else None,
+            batching=batching,
+        )
+
+    def _one_hot(self, labels: tf.Tensor) -> tf.Tensor:
+        return tf.one_hot(labels, self.num_classes)
 
     def _decoder(self, size: tuple[int, int] | None) -> Callable[[Example], Example]:
         return lambda example: (self.layout.decode(example[0], size), example[1])
