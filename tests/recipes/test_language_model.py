@@ -207,6 +207,20 @@ def test_samples_exports_and_further_training(texts):
     likelihoods /= likelihoods.sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(served["next_token"], likelihoods, atol=1e-5)
 
+    # docs/text.md loads the model in the same way, and the sampler agrees with it.
+    (example,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/text.md").read_text(), re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", example.replace("runs/library", "one")],
+        cwd=texts,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    greedy = {"sampling.temperature": 0, "sampling.num_tokens": 1}
+    words = ("--model_dir=one", "--mode=predict", "--predict_input=import os")
+    assert f"import os{done.stdout}" in train(ONE_PROCESS, texts, *words, **greedy)
+
     # Training goes on from the model that is there, with its tokens.
     write_folder(texts / "more")
     (texts / "more" / "n.txt").write_text("something else, many times\n" * 50)
