@@ -10,6 +10,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
+# As Python does for a script: modules beside a recipe are imported by their names.
+sys.path.append(str(REPOSITORY / "recipes"))
+
 
 def load_script(name: str):
     """The module of recipes/NAME.py, under a name that collides with nothing."""

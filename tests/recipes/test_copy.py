@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.recipes.conftest import REPOSITORY
 from tfdml.cli import recipes
 from tfdml.errors import ConfigError
 
@@ -16,28 +17,34 @@ def test_list_names_every_recipe_with_its_first_line(capsys):
     assert listed["recommender"].startswith("Train a recommender")
 
 
-def test_copy_brings_modules_and_configurations(tmp_path, capsys):
-    recipes.main(["copy", "image_classifier", str(tmp_path / "mine")])
+@pytest.mark.parametrize("name", recipes.recipes())
+def test_copy_brings_every_module_and_configuration(name, tmp_path, capsys):
+    recipes.main(["copy", name, str(tmp_path / "mine")])
     copied = {str(p.relative_to(tmp_path / "mine")) for p in (tmp_path / "mine").rglob("*.*")}
-    assert copied == {
-        "recipes/train_image_classifier.py",
-        "recipes/image_models.py",
-        "configs/image_classifier/default.yaml",
-        "configs/image_classifier/mirrored.yaml",
-        "configs/image_classifier/multi_worker.yaml",
-        "configs/image_classifier/tpu.yaml",
+    stem = {"image_classifier": "image", "language_model": "language"}.get(name, name)
+    expected = {f"recipes/{path.name}" for path in (REPOSITORY / "recipes").glob(f"{stem}_*.py")}
+    expected |= {
+        f"configs/{name}/{path.name}" for path in (REPOSITORY / "configs" / name).iterdir()
     }
-    assert "recipes/train_image_classifier.py --help" in capsys.readouterr().out
+    assert len(expected) > 3
+    assert copied == {f"recipes/train_{name}.py", *expected}
+    assert f"recipes/train_{name}.py --help" in capsys.readouterr().out
 
 
-def test_a_recipe_with_several_modules_is_copied_with_all_of_them(tmp_path):
-    recipes.main(["copy", "recommender", str(tmp_path)])
-    assert {path.name for path in (tmp_path / "recipes").iterdir()} == {
-        "train_recommender.py",
-        "recommender_models.py",
-        "recommender_metrics.py",
-    }
-    assert (tmp_path / "configs" / "recommender" / "parameter_server.yaml").exists()
+def test_modules_of_modules_are_copied(tmp_path, monkeypatch):
+    source = tmp_path / "bundled"
+    (source / "recipes").mkdir(parents=True)
+    for file, text in (
+        ("train_toy.py", '"""A toy."""\ndef main():\n    from toy_one import a'),
+        ("toy_one.py", "import toy_two, os, numpy.linalg"),
+        ("toy_two.py", "from toy_one import b"),
+        ("toy_other.py", ""),
+    ):
+        (source / "recipes" / file).write_text(text)
+    monkeypatch.setattr(recipes, "BUNDLED", source)
+    recipes.main(["copy", "toy", str(tmp_path / "mine")])
+    copied = {path.name for path in (tmp_path / "mine" / "recipes").iterdir()}
+    assert copied == {"train_toy.py", "toy_one.py", "toy_two.py"}
 
 
 def test_copy_overwrites_nothing(tmp_path):

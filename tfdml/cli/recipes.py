@@ -70,7 +70,18 @@ def copy_recipe(name: str, directory: Path) -> None:
 
 
 def _own_imports(script: Path) -> list[Path]:
-    """The modules beside `script` that it imports."""
+    """The modules beside `script` that it imports, and those that they import."""
+    found: dict[Path, None] = {}
+    waiting = [script]
+    while waiting:
+        for path in _imports_beside(waiting.pop()):
+            if path not in found and path != script:
+                found[path] = None
+                waiting.append(path)
+    return sorted(found)
+
+
+def _imports_beside(script: Path) -> list[Path]:
     names = set()
     for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
