@@ -9,7 +9,7 @@ from tfdml.runs.record import RunRecord
 
 FILE_NAME = "model_card.md"
 _NOT_STATED = (
-    "not stated in the data's manifest; `tfdml convert --licence=... --source=...` states it"
+    "not stated in the data's manifest; `tfdml convert --license=... --source=...` states it"
 )
 
 
