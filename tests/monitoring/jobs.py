@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 STEPS, EPOCHS = 12, 3
 
 
-def make(strategy_name: str, *, at_once: int = 4, width: int = 32, **optimizer: Any):
+def make(
+    strategy_name: str, *, at_once: int = 4, width: int = 32, batch: int = 32, **optimizer: Any
+):
     """(trainer, training data, validation data) of a small classifier."""
     import keras
     import numpy as np
@@ -24,6 +30,7 @@ def make(strategy_name: str, *, at_once: int = 4, width: int = 32, **optimizer: 
             [
                 keras.layers.Input((16,)),
                 keras.layers.Dense(width, "relu"),
+                keras.layers.Dense(width, "relu"),
                 keras.layers.Dense(4),
             ]
         )
@@ -34,19 +41,86 @@ def make(strategy_name: str, *, at_once: int = 4, width: int = 32, **optimizer: 
             steps_per_execution=at_once,
         )
     generator = np.random.default_rng(0)
-    x = generator.normal(size=(STEPS * 32, 16)).astype("float32")
+    x = generator.normal(size=(STEPS * batch, 16)).astype("float32")
     y = (x[:, 0] > 0).astype("int64") + 2 * (x[:, 1] > 0).astype("int64")
-    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(32, drop_remainder=True)
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch, drop_remainder=True)
     return tfdml.Trainer(model, strategy), data, data.take(4)
 
 
-def fit(model_dir: str, strategy_name: str = "one_device", optimizer: Any = None, **monitoring: Any):
-    """Train, and return the history."""
+def fit(
+    model_dir: str,
+    strategy_name: str = "one_device",
+    *,
+    making: Any = None,
+    plant: Any = None,
+    epochs: int = EPOCHS,
+    **monitoring: Any,
+):
+    """Train, and return the history.
+
+    Args:
+        making: arguments of `make`.
+        plant: takes the number of this worker and the data, and returns (data, callbacks) with a fault in them.
+    """
     import tfdml
 
-    trainer, data, validation = make(strategy_name, **(optimizer or {}))
-    callback = tfdml.callbacks.Monitoring(Path(model_dir), **{"every_steps": 8, **monitoring})
+    trainer, data, validation = make(strategy_name, **(making or {}))
+    callbacks = [tfdml.callbacks.Monitoring(Path(model_dir), **{"every_steps": 8, **monitoring})]
+    if plant is not None:
+        data, more = plant(tfdml.cluster.resolve().task_index, data)
+        callbacks += more
     history = trainer.fit(
-        data, epochs=EPOCHS, validation_data=validation, callbacks=[callback], verbose=False
+        data, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=False
     )
     return dict(history.history)
+
+
+def own_core(worker: int) -> None:
+    """Let worker n compute on core n alone."""
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[worker]})
+
+
+def cores_only(worker: int, data: Any) -> Any:
+    """No fault."""
+    own_core(worker)
+    return data, []
+
+
+def slow_input(worker: int, data: Any) -> Any:
+    """Worker 1 takes 30 ms to read a batch."""
+    import tensorflow as tf
+
+    own_core(worker)
+    if worker != 1:
+        return data, []
+
+    def slowly(x: Any, y: Any) -> Any:
+        waited = tf.numpy_function(lambda: time.sleep(0.03) or 0, [], tf.int64)
+        with tf.control_dependencies([waited]):
+            return tf.identity(x), tf.identity(y)
+
+    return data.map(slowly), []
+
+
+def busy_loop(worker: int, data: Any) -> Any:
+    """Beside worker 1, on its core, two processes compute without end (until it does)."""
+    own_core(worker)
+    if worker == 1:
+        loop = "import os, time\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(10**5))"
+        for _ in range(2):
+            subprocess.Popen([sys.executable, "-c", loop])
+    return data, []
+
+
+def changed_weight(worker: int, data: Any) -> Any:
+    """Worker 1 changes one weight when the third epoch begins."""
+    import keras
+
+    class Change(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if worker == 1 and epoch == 2:
+                kernel = self.model.trainable_variables[2].value
+                local = kernel.values[0]
+                local.assign_add(0.001 * (local == local[0, 0].numpy()).numpy().astype("float32"))
+
+    return data, [Change()]

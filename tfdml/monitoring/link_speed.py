@@ -42,7 +42,10 @@ class LinkSpeed:
         self._before = self._counters()
 
     def read(self) -> np.ndarray:
-        """[tasks] bytes a second to each; 0 where too little was sent. Tasks of one host share what goes there."""
+        """[tasks] bytes a second to each; 0 where too little was sent, and within this host, where there is no link.
+
+        Tasks of another host share what goes there.
+        """
         now, before = self._counters(), self._before
         self._before = now
         sent: dict[str, int] = {}
@@ -53,7 +56,7 @@ class LinkSpeed:
             busy[peer] = busy.get(peer, 0) + microseconds - busy_before
         rates = np.zeros(len(self._hosts))
         for number, hosts in enumerate(self._hosts):
-            if number == self._own:
+            if hosts & self._hosts[self._own]:
                 continue
             num_bytes = sum(sent.get(host, 0) for host in hosts)
             seconds = sum(busy.get(host, 0) for host in hosts) / 1e6

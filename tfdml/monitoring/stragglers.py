@@ -29,7 +29,7 @@ _OWN = ("input", "computing", "host")
 # Of the time in which threads could run, the part without a core: so much, and so much more than the others have.
 _WAITING_SHARE = 0.1
 _WAITING_MORE = 1.5
-# A link is slow that is so many times slower than most, where communicating is so large a part of the step.
+# A link is slow that is so many times slower than the fastest, where communicating is so large a part of a step.
 _LINK_FACTOR = 3.0
 _LINK_SHARE = 0.2
 
@@ -126,7 +126,9 @@ def _slow_links(anatomy: Anatomy, rates: np.ndarray) -> dict[str, tuple[str, str
     known = [(i, j) for i, j in np.argwhere(rates > 0).tolist() if i != j]
     if len(known) < 2 or statistics.median(shares) < _LINK_SHARE:
         return {}
-    usual = statistics.median_high([float(rates[i, j]) for i, j in known])
+    usual = max(
+        float(rates[i, j]) for i, j in known
+    )  # in a ring of three, two of three can be slow
     slow = [(i, j) for i, j in known if rates[i, j] * _LINK_FACTOR < usual]
     # The task that has a part in every slow link; of two, the one that sends.
     candidates = [t for t in range(len(names)) if slow and all(t in link for link in slow)]
