@@ -8,12 +8,12 @@
     tfdml_gradient_norm, tfdml_clipped_ratio        of measured steps
     tfdml_wire_bytes_per_step, tfdml_compression_ratio, tfdml_residual_norm
     tfdml_step_seconds, tfdml_step_part_seconds{part}   the anatomy of a step of this task
-    tfdml_straggler{cause}                          1 while this task is one (told by the chief)
+    tfdml_straggler{cause}                          1 while a task is one; of all tasks, on the page of the chief
     tfdml_events_total{kind}
     tfdml_last_step_timestamp_seconds               for an alert on training that stands still
     tfdml_task_info{host, pid}                      1
 
-Every name has the label `task` ("worker 0"). What Prometheus's client says of a process
+Every name has the label `task` ("worker 0"), whom it is about. What Prometheus's client says of a process
 (process_resident_memory_bytes, process_cpu_seconds_total, ...) is there, too. What only the chief knows (metrics
 at the end of an epoch, events) is on its page.
 """
@@ -74,12 +74,11 @@ class PrometheusPage:
                 self._anatomy(record)
             case Event():
                 self._counter("events_total", "Events, by kind", kind=record.kind).inc()
-                if record.task == self._task and record.kind.startswith("straggler"):
-                    is_one = float(record.kind == "straggler")
-                    gauge = self._gauge(
-                        "straggler", "Whether the others wait for it", cause=record.cause
-                    )
-                    gauge.set(is_one)
+                if record.kind.startswith("straggler"):
+                    # The chief alone is given events, so that its page speaks for all tasks.
+                    labels = {"task": record.task, "cause": record.cause}
+                    gauge = self._gauge("straggler", "Whether the others wait for it", **labels)
+                    gauge.set(float(record.kind == "straggler"))
 
     def close(self) -> None:
         self._server.shutdown()
@@ -134,8 +133,7 @@ class PrometheusPage:
         return self._metric(prometheus.Counter, metric, text, labels)
 
     def _metric(self, kind: Any, name: str, text: str, labels: dict[str, str]) -> Any:
+        labels = {"task": self._task, **labels}
         if name not in self._metrics:
-            self._metrics[name] = kind(
-                f"tfdml_{name}", text, ["task", *labels], registry=self._registry
-            )
-        return self._metrics[name].labels(task=self._task, **labels)
+            self._metrics[name] = kind(f"tfdml_{name}", text, list(labels), registry=self._registry)
+        return self._metrics[name].labels(**labels)
