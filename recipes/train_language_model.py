@@ -157,9 +157,11 @@ def main(config: LanguageModelConfig, arguments: Arguments) -> None:
         if arguments.predicts and run.is_chief:
             write_continuations(run, model, tokenizer)
         if arguments.exports:
-            exported = run.export(model, endpoints={"next_token": next_token()})
-            if exported is not None:
-                (exported / TOKENIZER_FILE).write_bytes(tokenizer.content)
+            run.export(
+                model,
+                endpoints={"next_token": next_token()},
+                files={TOKENIZER_FILE: tokenizer.content},
+            )
         return
 
     global_batch_size = config.train.global_batch_size

@@ -128,3 +128,11 @@ def test_modes_that_change_nothing_write_nothing(tmp_path, mode, error):
     one.describe(MODEL, [], [])
     one.end(error)
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_directory_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(
+        ConfigError, match=r"file/m cannot be written: Not a directory\. Give anoth"
+    ):
+        trained(tmp_path / "file" / "m")

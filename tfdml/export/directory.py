@@ -33,12 +33,17 @@ def whole_directory(directory: Path) -> Iterator[Path]:
     """Yield a new directory beside `directory`, which takes its name when the block ends well.
 
     Raises:
-        ConfigError: `directory` is not empty.
+        ConfigError: `directory` is not empty, or cannot be made.
     """
     check_empty(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving takes no notice of names that are no numbers.
-    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        # TensorFlow Serving takes no notice of names that are no numbers.
+        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    except OSError as error:
+        raise ConfigError(
+            f"--export_dir={directory} cannot be made: {error.strerror or error}. Give another one."
+        ) from None
     try:
         partial.chmod(0o777 & ~_umask())
         yield partial

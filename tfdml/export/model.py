@@ -88,5 +88,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _signature_of(model: keras.Model) -> list[Any]:
+    """As the model's inputs are: a tensor, or a list or dict of them."""
     to_spec = lambda each: tf.TensorSpec(each.shape, each.dtype, name=each.name)
-    return [tf.nest.map_structure(to_spec, model.input)]
+    # A Sequential has no `input` before it was called.
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return [tf.nest.map_structure(to_spec, inputs)]

@@ -30,7 +30,7 @@ def plain(model: keras.Model) -> keras.Model:
     for old, new in zip(model.layers, copy.layers, strict=True):
         if isinstance(old, ShardedEmbedding):
             new.set_weights([_table(old)])
-        else:
+        elif not isinstance(old, keras.Model):  # whose weights are there already
             new.set_weights(old.get_weights())
     return copy
 

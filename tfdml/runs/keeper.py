@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tfdml.cluster import ClusterSpec
 from tfdml.config import Arguments, yaml_text
 from tfdml.data.origin import Origin
-from tfdml.errors import PREEMPTED_STATUS, DataError
+from tfdml.errors import PREEMPTED_STATUS, ConfigError, DataError
 from tfdml.runs import environment, model_card, record
 from tfdml.runs.record import RunRecord, SliceMetrics
 from tfdml.shared_files import appears_when_whole
@@ -82,7 +82,11 @@ class RecordKeeper:
         self.record.evaluated = record.now()
 
     def begin(self, cluster: ClusterSpec, strategy: tf.distribute.Strategy) -> None:
-        """Training begins: from here on there is a run."""
+        """Training begins: from here on there is a run.
+
+        Raises:
+            ConfigError: --model_dir cannot be written.
+        """
         new = self.record
         self._began = time.monotonic()
         new.started = new.started or record.now()
@@ -96,9 +100,14 @@ class RecordKeeper:
             "replicas": strategy.num_replicas_in_sync,
             "ps": len(cluster.jobs.get("ps", ())),
         }
-        new.write(self._model_dir)
-        with appears_when_whole(self._model_dir / "config.yaml") as file:
-            file.write_text(yaml_text.dump(self._config.model_dump()), encoding="utf-8")
+        try:
+            new.write(self._model_dir)
+            with appears_when_whole(self._model_dir / "config.yaml") as file:
+                file.write_text(yaml_text.dump(self._config.model_dump()), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"--model_dir={self._model_dir} cannot be written: {error.strerror or error}. Give another one."
+            ) from None
 
     def end(self, error: BaseException | None) -> None:
         """`main` has ended, by `error` or well."""

@@ -267,11 +267,20 @@ class Run:
     def write_predictions(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """What `predict` does with its columns, for predictions that a recipe makes itself; on the chief."""
         file = self.arguments.predict_output or self.model_dir / "predictions.csv"
-        rows = write_table(file, columns)
+        try:
+            rows = write_table(file, columns)
+        except OSError as error:
+            raise ConfigError(
+                f"--predict_output={file} cannot be written: {error.strerror or error}. Give another one."
+            ) from None
         print(f"{rows:,} predictions: {file}")
 
     def export(
-        self, model: keras.Model, *, endpoints: Mapping[str, Endpoint] | None = None
+        self,
+        model: keras.Model,
+        *,
+        endpoints: Mapping[str, Endpoint] | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> Path | None:
         """Write `model` as a .keras file and a SavedModel that load without tfdml; the chief's path, else None.
 
@@ -281,6 +290,7 @@ class Run:
         Args:
             model: made of Keras's own layers; `tfdml.export.plain` replaces those of tfdml.
             endpoints: more signatures of the SavedModel, beside `serve`, which is the model itself.
+            files: name -> contents of what a user needs beside it, such as a tokenizer.
         """
         if not self.is_chief:
             return None
@@ -293,6 +303,7 @@ class Run:
             directory,
             endpoints=endpoints or {},
             files={
+                **(files or {}),
                 record.FILE_NAME: self._keeper.record.to_bytes(),
                 model_card.FILE_NAME: model_card.text(self._keeper.record, exported=True).encode(),
             },
