@@ -20,6 +20,7 @@ from tfdml.errors import ConfigError
 
 NUMBERS = "numbers"
 MISSING, UNKNOWN = 0, 1  # numbers of categories; those that are known come from 2 on
+_NO_CATEGORY = "\x00"  # what the layer calls the unknown ones; it must not be one of the known
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def preprocessing(
         encoded[NUMBERS] = ops.concatenate(parts, axis=-1)
     for number, name in enumerate(schema.categorical):
         vocabulary = list(facts.categories[name])
-        lookup = layers.StringLookup(vocabulary=vocabulary, mask_token="", name=f"lookup_{number}")
+        lookup = layers.StringLookup(
+            vocabulary=vocabulary, mask_token="", oov_token=_NO_CATEGORY, name=f"lookup_{number}"
+        )
         encoded[f"category_{number}"] = lookup(columns[name])
     for number, pair in enumerate(crosses):
         _check_cross(table, pair)

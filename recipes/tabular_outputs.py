@@ -119,17 +119,23 @@ def measure(
     }
 
 
-def evaluate(run: Any, trainer: Any, test_data: Any, data: Any, settings: Any) -> None:
-    """Evaluate on all tasks; the chief prints, and writes into run.json and the model card."""
-    table_of = TrainedTable.read(run.model_dir) if run.is_chief else None
+def evaluate(
+    run: Any, trainer: Any, test_data: Any, data: Any, table: TrainedTable, settings: Any
+) -> None:
+    """Evaluate on all tasks; the chief prints, and writes into run.json and the model card.
+
+    Args:
+        test_data: batches of `data`'s split for testing, for the trainer's model.
+        settings: the section `evaluation` of the recipe.
+    """
     by_keras = run.evaluate(trainer, test_data)
     outputs = trainer.predict(test_data)
-    if table_of is None:
+    if not run.is_chief:
         return
-    columns, schema = data.arrays(), table_of.schema
-    target, predicted = columns[schema.target], probabilities(table_of, outputs)
-    results = measure(table_of, target, predicted, settings.threshold)
-    slices = _slices(table_of, columns, predicted, settings)
+    columns, schema = data.arrays(), table.schema
+    target, predicted = columns[schema.target], probabilities(table, outputs)
+    results = measure(table, target, predicted, settings.threshold)
+    slices = _slices(table, columns, predicted, settings)
     compared: dict[str, dict[str, float]] = {}
     if schema.task == "binary":
         compared["chance"] = {"pr_auc": float(np.mean(target))}

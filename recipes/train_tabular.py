@@ -233,7 +233,7 @@ def main(config: TabularConfig, arguments: Arguments) -> None:
     else:
         run.load(model)
     if arguments.evaluates:
-        outputs.evaluate(run, trainer, test_data, data, config.evaluation)
+        outputs.evaluate(run, trainer, test_data, data, table, config.evaluation)
     if arguments.predicts:
         columns = outputs.predictions(table, data, config.evaluation.threshold)
         run.predict(trainer, test_data, columns)

@@ -37,7 +37,8 @@ columns = {
     for name in sys.argv[4].split(",")
 }
 by_keras = keras.saving.load_model(directory + "/model.keras")(columns).numpy()[:, 0]
-by_tensorflow = tf.saved_model.load(directory).serve(columns).numpy()[:, 0]
+served = tf.saved_model.load(directory)
+by_tensorflow = served.serve(columns).numpy()[:, 0]
 assert not [name for name in sys.modules if name.split(".")[0] == "tfdml"]
 print("answers:", json.dumps([by_keras.tolist(), by_tensorflow.tolist()]))
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from types import SimpleNamespace
 
@@ -97,6 +98,17 @@ def test_categories_are_numbered_by_frequency_and_others_are_missing_or_unknown(
 
 def test_nothing_of_the_layers_is_trained_or_adapted(models, table):
     assert models.preprocessing(table, [["city", "floor"]], 50).variables == []
+
+
+def test_a_category_may_be_called_as_keras_calls_the_unknown_ones(models, table):
+    facts = dataclasses.replace(
+        table.facts, categories={"city": ("[UNK]", "Bonn"), "floor": ("1",)}
+    )
+    preprocess = models.preprocessing(TrainedTable(table.schema, facts), [], 10)
+    cities = np.array(["[UNK]", "Bonn", "Köln"])
+    raw = {"age": np.zeros(3), "fare": np.zeros(3), "city": cities, "floor": np.array(["1"] * 3)}
+    encoded = preprocess({name: tf.constant(each) for name, each in raw.items()})
+    assert encoded["category_0"].numpy().tolist() == [2, 3, models.UNKNOWN]
 
 
 @pytest.mark.parametrize("pair", [["city"], ["city", "age"]])

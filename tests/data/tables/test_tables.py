@@ -249,6 +249,34 @@ def test_texts_for_missing_values_may_be_named(tmp_path):
     assert np.isnan(both(data)["fare"]).sum() == 20
 
 
+def test_true_and_false_are_numbers(tmp_path):
+    people = [{**row, "member": ("true", "false", "")[n % 3]} for n, row in enumerate(rows(90))]
+    data = opened(write_csv(tmp_path / "a.csv", people), tmp_path)
+    member = both(data)["member"]
+    assert [(member == value).sum() for value in (1, 0)] == [30, 30] and np.isnan(
+        member
+    ).sum() == 30
+
+
+def test_timestamps_are_no_feature(tmp_path):
+    people = [
+        {**row, "seen": f"2026-01-{n % 28 + 1:02d}T{n:02d}:00"} for n, row in enumerate(rows(90))
+    ]
+    with pytest.raises(DataError, match=r"column 'seen': no value occurs 2 times .* data.ignore"):
+        opened(write_csv(tmp_path / "a.csv", people), tmp_path)
+
+
+def test_other_files_may_be_for_testing(tmp_path):
+    train, test = rows(60, seed=1), rows(25, seed=2)
+    files = [write_csv(tmp_path / f"{n}.csv", each) for n, each in enumerate((train, test))]
+    data = open_table(files[0], SETTINGS, data_dir=tmp_path, test_dataset=files[1])
+    assert data.facts.num_train == 60
+    np.testing.assert_allclose(
+        data.arrays()["fare"], [float(row["fare"]) for row in test], rtol=1e-6
+    )
+    assert [origin.splits for origin in data.origins] == [{"train": 60}, {"test": 25}]
+
+
 def test_breast_cancer_is_scikit_learns(tmp_path):
     from sklearn.datasets import load_breast_cancer
 
