@@ -15,6 +15,7 @@ from tfdml.errors import DataError
 from tfdml.monitoring.json_lines import path_of
 from tfdml.runs.views.job import Job
 from tfdml.runs.views.series import Series
+from tfdml.runs.views.task import duration
 
 
 def test_a_finished_run(tmp_path: Path) -> None:
@@ -154,3 +155,11 @@ def test_series_are_thinned_by_means_and_keep_gaps() -> None:
     assert math.isnan(points[1][1])
     assert points[2] == (4.5, 5.0)
     assert series.mean() == (0 + 1 + 5 + 6 + 7) / 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.6, "1 min"), (100, "1 min 40 s"), (3600, "1 h"), (90061, "1 d 1 h")],
+)
+def test_durations_in_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -69,14 +69,11 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     size = abs(value)
-    for factor, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if size >= factor:
-            scale = 1e3 if suffix == "k" else factor
-            return (
-                f"{value / scale:.3g}{suffix}"
-                if size < 1e3 * scale
-                else f"{value / scale:,.0f}{suffix}"
-            )
-    if size >= 1000:
+    for factor, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if size >= 0.9995 * factor:  # what three digits round up to it
+            return f"{value / factor:.3g}{suffix}" if size < 1e15 else f"{value:.3g}"
+    if size >= 9999.5:
+        return f"{value / 1e3:.3g}k"
+    if size >= 999.95:
         return f"{value:,.0f}"
     return f"{value:.4g}" if size >= 1e-4 else f"{value:.1e}"

@@ -97,7 +97,7 @@ class Task:
         if start.is_alive() is False:
             return "lost"
         if time - start.last > SILENT_SECONDS:
-            return f"silent {_duration(time - start.last)}"
+            return f"silent {duration(time - start.last)}"
         return "training" if start.last_step > start.step or self.values else "starting"
 
     def take(self, line: dict[str, Any]) -> None:
@@ -210,12 +210,13 @@ class TaskFile:
                     continue  # of another version
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
-
-
-duration = _duration
+def duration(seconds: float) -> str:
+    """In the two largest units that it has."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s".removesuffix(" 0 s")
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min".removesuffix(" 0 min")
+    return f"{whole // 86400} d {whole % 86400 // 3600} h".removesuffix(" 0 h")
