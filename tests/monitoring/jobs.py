@@ -13,7 +13,14 @@ STEPS, EPOCHS = 12, 3
 
 
 def make(
-    strategy_name: str, *, at_once: int = 4, width: int = 32, batch: int = 32, **optimizer: Any
+    strategy_name: str,
+    *,
+    at_once: int = 4,
+    width: int = 32,
+    batch: int = 32,
+    devices: int | None = None,
+    compiling: Any = None,
+    **optimizer: Any,
 ):
     """(trainer, training data, validation data) of a small classifier."""
     import keras
@@ -23,7 +30,7 @@ def make(
     import tfdml
 
     cluster = tfdml.cluster.resolve()
-    strategy = tfdml.strategies.create(strategy_name, cluster)
+    strategy = tfdml.strategies.create(strategy_name, cluster, num_virtual_devices=devices)
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = keras.Sequential(
@@ -39,6 +46,7 @@ def make(
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=at_once,
+            **(compiling or {}),
         )
     generator = np.random.default_rng(0)
     x = generator.normal(size=(STEPS * batch, 16)).astype("float32")
@@ -56,23 +64,36 @@ def fit(
     epochs: int = EPOCHS,
     **monitoring: Any,
 ):
-    """Train, and return the history.
+    """Train, and return the history, with a hash of the weights.
 
     Args:
+        model_dir: "" does not monitor.
         making: arguments of `make`.
         plant: takes the number of this worker and the data, and returns (data, callbacks) with a fault in them.
     """
     import tfdml
+    from tfdml.testing import weight_hash
 
     trainer, data, validation = make(strategy_name, **(making or {}))
-    callbacks = [tfdml.callbacks.Monitoring(Path(model_dir), **{"every_steps": 8, **monitoring})]
+    callbacks = []
+    if model_dir:
+        options = {"every_steps": 8, **monitoring}
+        callbacks.append(tfdml.callbacks.Monitoring(Path(model_dir), **options))
     if plant is not None:
         data, more = plant(tfdml.cluster.resolve().task_index, data)
         callbacks += more
     history = trainer.fit(
         data, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=False
     )
-    return dict(history.history)
+    return dict(history.history) | {"weights": weight_hash(trainer.model)}
+
+
+def shown(model: Any) -> dict[str, Any]:
+    """Images, made with the model on the chief."""
+    import numpy as np
+
+    outputs = np.asarray(model(np.zeros((3, 16), "float32")))
+    return {"predictions": np.tile(outputs[:, :, None, None] > 0, [1, 4, 8, 3]).astype("float32")}
 
 
 def own_core(worker: int) -> None:

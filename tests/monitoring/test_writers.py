@@ -72,8 +72,11 @@ def test_what_fails_is_left_out_and_the_rest_goes_on():
     writers = Writers({"b": cannot_open, "c": Fails, "d": lambda: kept}, warnings.append)
     for step in range(3):
         writers.write(scalars(step))
+    writers.flush()
     writers.close()
     assert [r.step for r in kept.records if isinstance(r, Scalars)] == [0, 1, 2] and kept.closed
+    events = [(r.kind, r.cause) for r in kept.records if isinstance(r, Event)]
+    assert events == [("warning", "b"), ("warning", "failure")], "the others tell of it"
     assert len(warnings) == 2
     assert warnings[0].startswith("monitoring: b is left out from now on, training goes on: ")
     assert warnings[1].endswith(

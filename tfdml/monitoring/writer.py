@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from tfdml.monitoring.records import Record
+from tfdml.monitoring.records import Event, Record
 
 _log = logging.getLogger("tfdml")
 
@@ -53,6 +53,7 @@ class Writers:
         self._waiting: queue.Queue[Record | None] = queue.Queue(_MOST_WAITING)
         self._was_full = False
         self._closed = False
+        self._last_step = 0
         self._thread = threading.Thread(target=self._work, name="tfdml-monitoring", daemon=True)
         self._thread.start()
 
@@ -95,6 +96,7 @@ class Writers:
             if isinstance(record, _Flush):
                 record.done.set()
                 continue
+            self._last_step = getattr(record, "step", self._last_step)
             for writer in list(self._writers):
                 try:
                     writer.write(record)
@@ -108,9 +110,10 @@ class Writers:
                 self._leave_out(writer.name, error)
 
     def _leave_out(self, name: str, error: Exception) -> None:
-        self._warn(
-            f"monitoring: {name} is left out from now on, training goes on: {_reason(error)}"
-        )
+        message = f"{name} is left out from now on, training goes on: {_reason(error)}"
+        self._warn(f"monitoring: {message}")
+        if not self._closed:
+            self.write(Event(self._last_step, "warning", "", name, message))
 
 
 class _Flush:
