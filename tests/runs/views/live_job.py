@@ -49,7 +49,12 @@ class Control(keras.callbacks.Callback):
             time.sleep(0.05)
 
 
-monitoring = tfdml.callbacks.Monitoring(directory / "run", every_steps=10, metrics_port=port)
+settings = {"train": {"global_batch_size": 32}, "optimizer": {"name": "adam", "learning_rate": 1e-3}}
+monitoring = tfdml.callbacks.Monitoring(
+    directory / "run", every_steps=10, metrics_port=port, settings=settings,
+    images=lambda model: {"predictions": np.full((2, 16, 16, 3), np.asarray(model(x[:1]))[0, 0] > 0, "float32")},
+    profile_steps=(20, 24), profile_tasks=(0, 1),
+)
 tfdml.Trainer(model, strategy).fit(
     data, epochs=100000, validation_data=data.take(2), callbacks=[monitoring, Control()], verbose=0
 )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runs.views.live_job import LiveJob, free_ports, stacks_by_task, tfdml
+from tests.runs.views.browser import browser, needs_chromium
+from tests.runs.views.live_job import SECONDS, LiveJob, free_ports, stacks_by_task, tfdml
 from tfdml.runs.views.job import Job
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -127,6 +132,81 @@ def query(port: int, text: str, by: str = "task") -> dict[str, float]:
         return {}
     assert content["status"] == "success", content
     return {each["metric"][by]: float(each["value"][1]) for each in content["data"]["result"]}
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_tensorboard_shows_it(job: LiveJob, tmp_path: Path) -> None:
+    """By what its server answers, and by what a browser shows; a screenshot is kept in TFDML_SCREENSHOTS."""
+    pictures = Path(os.environ.get("TFDML_SCREENSHOTS") or tmp_path)
+    with tensorboard(job.model_dir) as address:
+        scalars = answer(f"{address}/data/plugin/scalars/tags")
+        for name in ("loss", "accuracy"):
+            assert name in scalars["train"] and name in scalars["validation"], scalars
+        assert {"optimizer/learning_rate", "throughput/examples_per_second"} <= set(
+            scalars["train"]
+        )
+        assert "anatomy/worker 1/communicating" in scalars["train"]
+        points = answer(f"{address}/data/plugin/scalars/scalars?run=validation&tag=loss")
+        assert len(points) > 2
+        assert "config" in answer(f"{address}/data/plugin/text/tags")["."]
+        assert "predictions" in answer(f"{address}/data/plugin/images/tags")["."]
+        with browser(tmp_path / "profile") as page:
+            for route, texts in {
+                "timeseries": ("loss", "accuracy", "optimizer", "throughput"),
+                "images": ("predictions", "step"),
+                "text": ("config", "train.global_batch_size: 32"),
+                "hparams": ("optimizer.learning_rate", "train.global_batch_size"),
+                "custom_scalars": ("anatomy", "a step of worker 0", "a step of worker 1"),
+            }.items():
+                page.open("about:blank")
+                page.open(f"{address}/#{route}", width=1400, height=900)
+                page.wait_for(*texts)
+                time.sleep(2)  # charts draw themselves after their names
+                page.screenshot(pictures / f"tensorboard-{route}.png")
+                assert (pictures / f"tensorboard-{route}.png").stat().st_size > 10_000
+
+
+@contextmanager
+def tensorboard(logdir: Path) -> Iterator[str]:
+    """Its address; with the data of `logdir` loaded."""
+    port = free_ports(1)[0]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "tensorboard.main", "--host=127.0.0.1", f"--port={port}"]
+    server = subprocess.Popen(
+        [*command, f"--logdir={logdir}", "--reload_interval=1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + SECONDS
+        while "validation" not in answer(f"{address}/data/plugin/scalars/tags"):
+            assert server.poll() is None and time.monotonic() < deadline, "no TensorBoard"
+            time.sleep(0.3)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answer(address: str) -> Any:
+    """JSON; nothing while the server is not there yet."""
+    try:
+        with urllib.request.urlopen(address, timeout=30) as content:
+            return json.load(content)
+    except OSError:
+        return {}
+
+
+def test_traces_of_both_tasks(job: LiveJob) -> None:
+    """Where TensorBoard's plug-in looks for them, with the ops of the steps in them."""
+    for task in ("worker-0", "worker-1"):
+        found = list((job.model_dir / "profile" / task).glob("plugins/profile/*/*.xplane.pb"))
+        assert len(found) == 1, found
+        content = found[0].read_bytes()
+        assert b"MatMul" in content
+        assert b"CollectiveGather" in content
 
 
 def test_it_ends_well_after_all_that(job: LiveJob) -> None:

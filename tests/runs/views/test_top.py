@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pty
 import re
@@ -13,12 +14,16 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.runs.views.made_runs import finished_run, running_run
+from tests.runs.views.made_runs import MadeRun, finished_run, running_run
 from tfdml.cli import top
 from tfdml.errors import ConfigError
+from tfdml.monitoring.records import Ended
+from tfdml.runs.views.job import Job
 from tfdml.runs.views.series import Series
 from tfdml.runs.views.spark import part_bar, spark_line
+from tfdml.runs.views.top import Frame
 
 COMMAND = (sys.executable, "-m", "tfdml", "top")
 
@@ -127,3 +132,22 @@ def test_a_bar_never_grows_by_rounding() -> None:
     assert len(bar.plain) == 7
     assert len(part_bar(parts, longest=0.013, width=20, colours=False).plain) == 10
     assert part_bar({"computing": None}, longest=0.0, width=7, colours=True).plain == ""
+
+
+def test_of_many_tasks_a_screen_shows_those_in_trouble(tmp_path: Path) -> None:
+    run = MadeRun(tmp_path, 40)
+    run.step_seconds, run.time = 0.001, time.time() - 0.01
+    run.start(pid=os.getpid())
+    run.train(0, 5)
+    run.event(4, "straggler", "worker 33", "slow link", "worker 33 is behind a slow link")
+    run.write(Ended(5, "failed", "a mistake", run.time), 21)
+    frame = Frame(Job(tmp_path), run.time)
+    console = Console(width=140, height=30, file=io.StringIO(), force_terminal=True)
+    lines = console.render_lines(frame, console.options.update(height=30), pad=False)
+    text = "\n".join("".join(segment.text for segment in line) for line in lines)
+    named = re.findall(r"^worker (\d+) ", text, re.M)
+    assert len(named) == 8
+    assert {"0", "21", "33"} <= set(named)
+    assert "32 more tasks" in text
+    console.print(frame)
+    assert len(re.findall(r"worker \d+ +\S", console.file.getvalue())) >= 40

@@ -15,7 +15,7 @@ from tfdml.monitoring import names
 from tfdml.runs.views.job import Job
 from tfdml.runs.views.series import Series
 from tfdml.runs.views.spark import legend, part_bar, spark_line
-from tfdml.runs.views.task import duration
+from tfdml.runs.views.task import Task, duration
 
 _STYLES = {
     "training": "green",
@@ -29,8 +29,15 @@ _STYLES = {
 _EVENT_STYLES = {"desync": "bold red", "straggler": "yellow", "straggler_gone": "green"}
 _MOST_EVENTS = 5
 _MOST_CURVES = 4
-_NARROW = 110
-_BAR = 36
+# From so many characters on there is room for the columns: (width, length of a bar, columns that are left out).
+_ROOM: tuple[tuple[int, int, tuple[str, ...]], ...] = (
+    (128, 36, ()),
+    (100, 24, ("host",)),
+    (0, 20, ("host", "memory", "restarts")),
+)
+# What a frame has beside tasks, where it has all; tasks are shown that have no room, too.
+_OTHER_LINES = 22
+_FEWEST_TASKS = 4
 # Measured executions that a bar is the mean of: one by itself may be an odd one.
 _RECENT = 5
 
@@ -44,13 +51,18 @@ class Frame:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         colours = console.color_system is not None
-        is_narrow = options.max_width < _NARROW
+        # A screen has a height; a file has not.
+        room = len(self._job.tasks) if options.height is None else options.height - _OTHER_LINES
+        shown = self._most_notable(max(room, _FEWEST_TASKS))
         parts: list[RenderableType] = [
             self._head(),
             self._progress(options.max_width),
             "",
-            self._tasks(colours, is_narrow),
+            self._tasks(shown, colours, options.max_width),
         ]
+        if len(shown) < len(self._job.tasks):
+            more = len(self._job.tasks) - len(shown)
+            parts.append(Text(f"{more} more tasks, of which there is less to say", style="dim"))
         if self._job.is_measured:
             parts.append(legend(colours))
         parts += ["", self._curves(options.max_width)]
@@ -107,44 +119,72 @@ class Frame:
         line = Text("   ".join(words), no_wrap=True, overflow="ellipsis")
         if not total:
             return line
-        bar = ProgressBar(total=total, completed=min(step, total), width=min(width, 60))
+        bar = ProgressBar(
+            total=total,
+            completed=min(step, total),
+            width=min(width, 60),
+            complete_style="cyan",
+            finished_style="green",
+        )
         return Group(line, bar)
 
-    def _tasks(self, colours: bool, is_narrow: bool) -> Table:
+    def _most_notable(self, number: int) -> list[Task]:
+        """So many tasks, in their order: stragglers first, those in trouble, and the chief."""
+        tasks, stragglers = self._job.tasks, self._job.stragglers()
+        well = ("training", "finished")
+        by_note = sorted(
+            tasks,
+            key=lambda task: (
+                task.name not in stragglers,
+                task.state(self._time) in well,
+                task is not tasks[0],
+            ),
+        )
+        kept = {task.name for task in by_note[:number]}
+        return [task for task in tasks if task.name in kept]
+
+    def _tasks(self, shown: Sequence[Task], colours: bool, width: int) -> Table:
         job = self._job
+        _, long, left_out = next(room for room in _ROOM if width >= room[0])
         measured = {task.name: job.anatomy_of(task.name, _RECENT) for task in job.tasks}
         longest = max((sum(_known(parts)) for parts in measured.values()), default=0.0)
-        stragglers = job.stragglers()
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("task", no_wrap=True)
-        table.add_column("state", no_wrap=True)
-        table.add_column("step", justify="right", no_wrap=True)
-        table.add_column("ms/step", justify="right", no_wrap=True)
-        table.add_column("where its time goes", no_wrap=True, min_width=_BAR)
-        table.add_column("memory", justify="right", no_wrap=True)
-        if not is_narrow:
-            table.add_column("host", no_wrap=True, overflow="ellipsis")
-        table.add_column("restarts", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True, overflow="ellipsis")
-        for task in job.tasks:
-            own = measured[task.name]
-            state = task.state(self._time)
-            start = task.now
-            cause = stragglers.get(task.name)
-            cells: list[RenderableType] = [
-                Text(task.name),
-                Text(state, style=_style(state)),
-                f"{start.last_step:,}" if start else "",
-                f"{1e3 * sum(_known(own)):.3g}" if own else "",
-                part_bar(own, longest, _BAR, colours) if own else "",
-                _bytes(task.values.get(names.MEMORY_BYTES)),
-            ]
-            if not is_narrow:
-                cells.append(Text(f"{start.host}:{start.pid}" if start else ""))
-            cells.append(Text(str(task.restarts), style="yellow" if task.restarts else "dim"))
-            cells.append(Text(f"straggler: {cause}" if cause else "", style="bold yellow"))
-            table.add_row(*cells)
+        rows = [self._cells(task, measured[task.name], longest, long, colours) for task in shown]
+        for name in rows[0]:
+            if name not in left_out:
+                is_number = name in ("step", "ms/step", "memory", "restarts")
+                table.add_column(
+                    "" if name == "note" else name,
+                    no_wrap=True,
+                    justify="right" if is_number else "left",
+                    overflow="ellipsis",
+                )
+        for row in rows:
+            table.add_row(*(cell for name, cell in row.items() if name not in left_out))
         return table
+
+    def _cells(
+        self,
+        task: Task,
+        parts: Mapping[str, float | None],
+        longest: float,
+        long: int,
+        colours: bool,
+    ) -> dict[str, Text]:
+        """By column."""
+        state, start = task.state(self._time), task.now
+        cause = self._job.stragglers().get(task.name)
+        return {
+            "task": Text(task.name),
+            "state": Text(state, style=_style(state)),
+            "step": Text(f"{start.last_step:,}" if start else ""),
+            "ms/step": Text(f"{1e3 * sum(_known(parts)):.3g}" if parts else ""),
+            "where its time goes": part_bar(parts, longest, long, colours),
+            "memory": Text(_bytes(task.values.get(names.MEMORY_BYTES))),
+            "host": Text(f"{start.host}:{start.pid}" if start else ""),
+            "restarts": Text(str(task.restarts), style="yellow" if task.restarts else "dim"),
+            "note": Text(f"straggler: {cause}" if cause else "", style="bold yellow"),
+        }
 
     def _curves(self, width: int) -> Table:
         """The loss, other metrics, and the rate, each with its newest value."""
@@ -177,7 +217,8 @@ class Frame:
         lines = []
         for event in sorted(self._all_events(), key=lambda each: each["time"])[-_MOST_EVENTS:]:
             at = datetime.fromtimestamp(event["time"]).strftime("%H:%M:%S")
-            line = Text(f"{at}  step {event['step']:,}  ", style="dim")
+            line = Text()
+            line.append(f"{at}  step {event['step']:,}  ", style="dim")
             line.append(event["message"], style=_EVENT_STYLES.get(event["event"], "default"))
             lines.append(line)
         return lines
