@@ -52,6 +52,17 @@ def test_dashes_and_underscores_are_the_same():
     assert dashes.config_files == ("c-d.yaml",)
 
 
+def test_steps_and_tasks_to_profile():
+    arguments = flags.parse(["x.py", "--profile_steps=100:110", "--profile-tasks=0,3"])
+    assert arguments.overrides == (
+        "monitoring.profile_steps=[100,110]",
+        "monitoring.profile_tasks=[0,3]",
+    )
+    for word, example in (("--profile_steps=100-110", "100:110"), ("--profile_tasks=all", "0,1")):
+        with pytest.raises(ConfigError, match=f"must be numbers as in {example}, got"):
+            flags.parse(["x.py", word])
+
+
 def test_repeatable_flags_keep_commas_and_order():
     arguments = flags.parse(
         ["x.py", "--config=b", "--config=a", "--set=model.sizes=[1,2]", "--set", "train.seed=3"]

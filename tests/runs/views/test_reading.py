@@ -163,3 +163,10 @@ def test_series_are_thinned_by_means_and_keep_gaps() -> None:
 )
 def test_durations_in_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_warning_may_come_before_the_start(tmp_path: Path) -> None:
+    MadeRun(tmp_path).event(0, "warning", "", "Prometheus", "Prometheus is left out")
+    run = MadeRun(tmp_path)
+    run.start()
+    assert [event["cause"] for event in Job(tmp_path).chief.events] == ["Prometheus"]

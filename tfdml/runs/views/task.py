@@ -110,6 +110,10 @@ class Task:
         if kind == "started":
             self._started(line)
             return
+        if kind == "event":
+            self.events.append(
+                line
+            )  # perhaps before the first start: of a writer that could not be opened
         start = self.now
         if start is None:
             return
@@ -128,8 +132,6 @@ class Task:
                         if seconds is not None:
                             name = f"{each['task']}/{part}"
                             self._add("train", "anatomy", name, line["step"], seconds)
-            case "event":
-                self.events.append(line)
             case "ended":
                 start.status, start.message = line["status"], line["message"]
 
