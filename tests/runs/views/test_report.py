@@ -88,7 +88,7 @@ def test_what_it_shows(tmp_path: Path) -> None:
     assert "by all replicas in the whole run 120 MB" in page.text
     assert "4 times fewer bytes than dense float32" in page.text
     assert "worker 1 1.00 4.00 2.00 2.00 0.50 0.50 10.00" in page.text
-    assert "55% to 55% of a step on work of their own" in page.text
+    assert "Tasks spend 55% of a step on work of their own" in page.text
     assert "No restarts." in page.text
 
 

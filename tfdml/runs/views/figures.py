@@ -123,8 +123,9 @@ def anatomy(job: Job) -> Html:
     number = len(job.series("train", "anatomy", f"{next(iter(means))}/all"))
     text = f"Means of {number} measured executions, milliseconds a step. "
     if len(rows) > 1 and "computing" in parts:
+        shares = " to ".join(dict.fromkeys((f"{min(share):.0%}", f"{max(share):.0%}")))
         text += (
-            f"Tasks spend {min(share):.0%} to {max(share):.0%} of a step on work of their own (input, computing, "
+            f"Tasks spend {shares} of a step on work of their own (input, computing, "
             "host); in the rest they wait for each other and exchange gradients."
         )
     cells = [

@@ -195,6 +195,9 @@ def restarts(job: Job) -> Html:
         )
     else:
         text = "No restarts."
+    begin = min(span.begin for row in spans.values() for span in row)
+    end = max(span.end for row in spans.values() for span in row)
+    text += f" From the first start to the last word: {duration(end - begin)}, as drawn here."
     heads = ["task", "start", "began", "process", "from step", "to step", "for", "ended"]
     return element(
         "div",
