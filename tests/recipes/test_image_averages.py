@@ -65,7 +65,9 @@ def averages(steps: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
     return result
 
 
-@pytest.mark.parametrize(("workers", "devices"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("workers", "devices"), [pytest.param(1, 2, marks=pytest.mark.slow), (2, 1)]
+)
 def test_validation_and_the_trained_model_have_the_averages(workers, devices):
     if workers == 1:
         tasks = [run_in_process(train_with_averages, ("mirrored", devices))]

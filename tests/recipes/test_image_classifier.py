@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -31,9 +32,14 @@ runpy.run_path({str(RECIPE)!r}, run_name="__main__")
 
 
 def run(
-    launcher: list[str], directory: Path, *words: str, script: Path = RECIPE, timeout: float = 280
+    launcher: list[str],
+    directory: Path,
+    *words: str,
+    script: Path = RECIPE,
+    timeout: float = 280,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     return subprocess.run(
         [*launcher, str(script), *words],
         cwd=directory,
@@ -151,3 +157,90 @@ def test_without_the_exchange_both_checks_fail(tmp_path):
     first, second = hashes(broken)
     assert first != second
     assert np.abs(losses(tmp_path / "two") - losses(tmp_path / "one")).max() > 1e-2
+
+
+NARROW = [f"--config={CONFIGS / 'resnet18_digits.yaml'}", "--set=model.resnet.width=4"]
+CORRUPTED = ["--set=evaluation.corruptions=[noise, blur]", "--set=evaluation.severities=[1, 5]"]
+
+
+def record(model_dir: Path) -> dict:
+    return json.loads((model_dir / "run.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_corrupted_images_are_the_same_for_any_number_of_workers(tmp_path):
+    short = ["--set=train.epochs=3", "--set=optimizer.ema_momentum=0.9"]
+    output = train(ONE_PROCESS, tmp_path, "default", *NARROW, *short, *CORRUPTED, "--model_dir=m")
+    (line,) = re.findall(r"^noise( +0\.\d{4}){3}$", output, re.MULTILINE) or [None]
+    assert line, output
+    first = record(tmp_path / "m")
+    rows = first["slices"]["corruption"]
+    assert list(rows) == ["none", "noise", "blur"]
+    assert rows["none"] == {"examples": 355, "accuracy": first["result"]["accuracy"]}
+    assert rows["noise"]["severity 1"] > rows["noise"]["severity 5"] > 0.1
+    mean = (rows["noise"]["accuracy"] + rows["blur"]["accuracy"]) / 2
+    assert first["compared_with"]["out of distribution"]["accuracy"] == pytest.approx(mean)
+    card = (tmp_path / "m" / "model_card.md").read_text()
+    assert "| metric | this model | out of distribution |" in card and "| blur | 355 |" in card
+
+    # The averages, which validation saw last, are what the model has and is evaluated with.
+    with (tmp_path / "m" / "history.csv").open() as file:
+        *_, last = csv.DictReader(file)
+    assert float(last["val_accuracy"]) == pytest.approx(first["result"]["accuracy"])
+
+    words = ["--mode=evaluate", "--model_dir=m", *NARROW, *short, *CORRUPTED]
+    words += ["--set=train.seed=5", "--set=train.global_batch_size=38"]
+    train(TWO_WORKERS, tmp_path, "multi_worker", *words)
+    again = record(tmp_path / "m")
+    assert again["evaluated"] != first["evaluated"]
+    assert again["slices"]["corruption"] == rows
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_averages_go_on_after_a_kill_and_are_exported(tmp_path):
+    words = ["--set=train.epochs=3", "--set=optimizer.ema_momentum=0.9", "--deterministic"]
+    words += ["--set=train.label_smoothing=0.1", "--mode=train"]
+    whole = train(TWO_WORKERS, tmp_path, "multi_worker", *words, "--model_dir=whole")
+    fault = {"TFDML_FAULTS": "kill:worker=1,step=40"}
+    launcher = [*TWO_WORKERS, "--max_restarts=1"]
+    killed = train(launcher, tmp_path, "multi_worker", *words, "--model_dir=killed", **fault)
+    (expected,), found = set(hashes(whole)), set(hashes(killed))
+    assert found == {expected}
+    assert record(tmp_path / "killed")["starts"] == 2
+
+    run(
+        ONE_PROCESS, tmp_path, *words[:2], "--mode=export", "--model_dir=killed", "--export_dir=out"
+    )
+    models = [tmp_path / "killed" / "model.keras", tmp_path / "out" / "model.keras"]
+    trained, exported = (keras.saving.load_model(file, compile=False) for file in models)
+    for one, other in zip(trained.get_weights(), exported.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_synchronized_statistics_give_two_workers_the_curve_of_one_device(tmp_path):
+    words = [*NARROW, "--set=train.epochs=1", "--set=model.resnet.synchronized_batch_norm=true"]
+    train(ONE_PROCESS, tmp_path, "default", *words, "--model_dir=one")
+    both = [*words[:1], f"--config={CONFIGS / 'multi_worker.yaml'}", *words[1:]]
+    train(TWO_WORKERS, tmp_path, "default", *both, "--model_dir=two")
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_vit_and_efficientnet_train_and_are_exported(tmp_path):
+    for name, words in {
+        "vit": ["--set=train.precision=mixed_bfloat16", "--set=train.label_smoothing=0.1"],
+        "efficientnet": ["--set=data.image_size=32", "--set=train.global_batch_size=256"],
+    }.items():
+        words = [f"--set=model.name={name}", "--set=train.epochs=1", f"--model_dir={name}", *words]
+        train(ONE_PROCESS, tmp_path, "default", *words)
+        exported = run(ONE_PROCESS, tmp_path, *words, "--mode=export")
+        assert exported.returncode == 0, exported.stderr
+        shape = keras.saving.load_model(
+            tmp_path / name / "versions" / "1" / "model.keras"
+        ).input_shape
+        assert shape == ((None, 8, 8, 1) if name == "vit" else (None, 32, 32, 1))

@@ -91,7 +91,7 @@ def test_images_of_a_wrong_size_are_refused(build, name, shape, message):
         ("small_cnn", (8, 8, 1)),
         ("small_cnn", (33, 30, 3)),
         ("resnet18", (8, 8, 1)),
-        ("resnet50", (12, 9, 3)),
+        pytest.param("resnet50", (12, 9, 3), marks=pytest.mark.slow),
         ("vit", (8, 8, 1)),
     ],
 )
@@ -126,7 +126,7 @@ def test_efficientnet_takes_imagenet_weights_as_keras_does(
     for layer in other.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.set_weights(
-                [np.array([0.485, 0.456, 0.406]), np.square([0.229, 0.224, 0.225]), 0]
+                [np.array([0.485, 0.456, 0.406]), np.square([0.229, 0.224, 0.225]), np.array(0)]
             )
     file = tmp_path / "efficientnetb0_notop.h5"
     other.save_weights(str(tmp_path / "efficientnetb0_notop.weights.h5"))

@@ -91,3 +91,14 @@ def test_slices_without_names_or_values_are_refused():
     ):
         with pytest.raises(ConfigError, match="of the slices by 'label' must"):
             Slices(feature="label", number_of=lambda x, y: y, **options)
+
+
+def test_one_slice_alone_is_read_as_several_are():
+    import tensorflow as tf
+
+    from tfdml.training.metrics import to_python
+
+    logs = {"one": tf.constant([2.0]), "scalar": tf.constant(3.0), "two": tf.constant([1.0, 2.0])}
+    read = to_python(logs | {"plain": 4})
+    assert (read["one"], read["scalar"], read["plain"]) == (2.0, 3.0, 4.0)
+    np.testing.assert_array_equal(read["two"], [1.0, 2.0])

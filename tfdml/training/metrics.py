@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfdml.collectives import raw
@@ -109,6 +110,6 @@ def to_python(logs: Mapping[str, Any]) -> Logs:
     """Scalars as floats, other results as NumPy arrays."""
     result: Logs = {}
     for name, value in logs.items():
-        array = value.numpy() if hasattr(value, "numpy") else value
-        result[name] = float(array) if getattr(array, "size", 1) == 1 else array
+        array = np.asarray(value)
+        result[name] = float(array.item()) if array.size == 1 else array
     return result

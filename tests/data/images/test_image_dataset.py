@@ -62,6 +62,28 @@ def test_batches_are_global_and_the_last_holds_the_rest(digits):
     assert digits.evaluation(64).element_spec[0].dtype == tf.float32
 
 
+def test_labels_can_be_vectors(digits):
+    for made in (digits.training, digits.evaluation):
+        options = {"seed": 0} if made == digits.training else {}
+        (images, labels), *_ = batches(made(50, **options))
+        (same, vectors), *_ = batches(made(50, one_hot=True, **options))
+        np.testing.assert_array_equal(same, images)
+        np.testing.assert_array_equal(vectors, np.eye(10)[labels.numpy()])
+
+
+def test_what_is_done_to_a_test_image_depends_on_it_alone(digits):
+    noise = lambda image, seed: image + tf.random.stateless_uniform(image.shape, seed)
+    clean = np.concatenate([images for images, _ in batches(digits.evaluation(355))])
+    noisy = [
+        np.concatenate([images for images, _ in batches(digits.evaluation(size, augment=noise))])
+        for size in (355, 64)
+    ]
+    np.testing.assert_array_equal(*noisy)
+    added = noisy[0] - clean
+    assert added.min() >= 0 and added.max() <= 1 and added.std() > 0.2
+    assert np.abs(added[0] - added[1]).max() > 0.1
+
+
 def test_order_depends_on_seed_and_epoch_alone(digits):
     one, other = (digits.training(64, seed=3) for _ in range(2))
     first, second = epoch(one, 0), epoch(one, 1)
