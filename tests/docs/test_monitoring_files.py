@@ -1,4 +1,4 @@
-"""docs/grafana-dashboard.json and docs/prometheus-alerts.yml: names that tasks really have, and alerts that fire."""
+"""The files of docs/monitoring.md: a dashboard and alerts whose names exist, alerts that fire, a script that runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.docs.guides import code_blocks
 from tests.runs.views.live_job import free_ports
+from tests.runs.views.made_runs import finished_run
 from tfdml.monitoring import names
 from tfdml.monitoring.prometheus_page import _GAUGES, PrometheusPage
 from tfdml.monitoring.records import PARTS, Anatomy, Event, Scalars, Started, TaskAnatomy
@@ -112,7 +114,10 @@ FIRING: dict[str, list[tuple[str, str]]] = {
         ('up{job="tfdml",instance="b"}', "1 1 0x60"),
     ],
     "TfdmlLossNotFinite": [
-        ('tfdml_metric{job="tfdml",instance="a",name="loss",split="train",task="w"}', "1 1 " + 60 * "NaN ")
+        (
+            'tfdml_metric{job="tfdml",instance="a",name="loss",split="train",task="w"}',
+            "1 1 " + 60 * "NaN ",
+        )
     ],
     "TfdmlReplicasDiffer": [
         ('tfdml_events_total{job="tfdml",instance="a",kind="desync",task="w"}', "_x10 1x60")
@@ -151,6 +156,21 @@ QUIET = [
     ('tfdml_examples_per_second{job="tfdml",instance="a",task="w"}', "100x600 70x100"),
     ('process_resident_memory_bytes{job="tfdml",instance="a"}', "100x700"),
 ]
+
+
+def test_the_script_that_reads_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of docs/monitoring.md, as it stands there."""
+    finished_run(tmp_path / "runs" / "digits")
+    monkeypatch.chdir(tmp_path)
+    (script,) = [
+        block
+        for block in code_blocks((DOCS / "monitoring.md").read_text(), "python")
+        if "read_all" in block
+    ]
+    exec(compile(script, "monitoring.md", "exec"), {})
+    assert capsys.readouterr().out == "worker 0 1000.0\nworker 1 1000.0\n"
 
 
 @pytest.mark.slow
