@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfdml
 from tfdml.config import OptimizerConfig, ScheduleConfig
@@ -197,3 +198,40 @@ def test_every_name_gives_an_optimizer_that_leaves_the_excluded_undecayed(name):
     kernel, *others = [variable.numpy() for variable in variables]
     assert all(np.array_equal(other, others[0]) for other in others)
     assert not np.array_equal(kernel, others[0])
+
+
+def test_the_learning_rate_of_a_schedule_is_in_the_logs_and_in_tensorboard(tmp_path):
+    settings = OptimizerConfig(
+        name="sgd",
+        learning_rate=0.01,
+        loss_scale="dynamic",
+        schedule=ScheduleConfig(name="polynomial", warmup_steps=2),
+    )
+    sizes = {"global_batch_size": 4, "total_steps": 6}
+    strategy = tfdml.strategies.create("one_device")
+    with strategy.scope():
+        model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+        model.compile(tfdml.optimizers.from_config(settings, **sizes), "mse")
+    data = tf.data.Dataset.from_tensors((tf.ones([4, 2]), tf.ones([4, 1]))).repeat(3)
+    board = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
+    history = tfdml.Trainer(model, strategy).fit(data, epochs=2, callbacks=[board], verbose=False)
+    plan = learning_rate_plan(settings, **sizes)
+    rates = [pytest.approx(plan(3)), pytest.approx(plan(6))]
+    assert history.history["learning_rate"] == rates
+    assert history.history["loss_scale"] == [2.0**15] * 2
+    assert history.history["skipped_steps"] == [0.0] * 2
+    (file,) = (tmp_path / "train").glob("events.*")
+    drawn: dict[str, list[float]] = {}
+    for event in tf.compat.v1.train.summary_iterator(str(file)):
+        for value in event.summary.value:
+            if value.tag.startswith("epoch_"):
+                drawn.setdefault(value.tag, []).append(float(tf.make_ndarray(value.tensor)))
+    assert drawn["epoch_learning_rate"] == rates
+    assert drawn["epoch_loss_scale"] == [2.0**15] * 2
+    assert drawn["epoch_skipped_steps"] == [0.0] * 2
+
+
+def test_a_constant_learning_rate_is_not_in_the_logs_as_in_keras():
+    optimizer = tfdml.optimizers.DistributedOptimizer(keras.optimizers.SGD(0.1))
+    optimizer.build([keras.Variable([1.0])])
+    assert optimizer.epoch_logs() == {}

@@ -14,7 +14,10 @@ STEPS = 6  # of an epoch; the last has 6 rows
 
 
 def make_model(
-    compression: Any = None, precision: str = "float32", same_on_any_number: bool = False
+    compression: Any = None,
+    precision: str = "float32",
+    same_on_any_number: bool = False,
+    optimizer_name: str = "adam",
 ) -> Any:
     """Everything that has state: Dropout, BatchNorm, EMA, accumulation, loss scale, momentum.
 
@@ -37,8 +40,17 @@ def make_model(
             layers.Dense(3, dtype="float32"),
         ]
     )
+    average: dict[str, Any] = {"use_ema": True, "ema_momentum": 0.9}
+    rising = tfdml.optimizers.WarmUp(
+        tfdml.optimizers.InverseSquareRoot(0.02, timescale=2), start=0.0, steps=3
+    )
+    optimizers = {
+        "adam": lambda: keras.optimizers.Adam(0.01, **average),
+        "lars": lambda: tfdml.optimizers.Lars(rising, trust_coefficient=0.2, **average),
+        "lamb": lambda: tfdml.optimizers.Lamb(rising, weight_decay=0.1, **average),
+    }
     optimizer = tfdml.optimizers.DistributedOptimizer(
-        keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9),
+        optimizers[optimizer_name](),
         compression=compression,
         gradient_accumulation_steps=2,
         initial_scale=1024.0,
@@ -88,6 +100,7 @@ def train(
     calm: bool = False,
     same_on_any_number: bool = False,
     local: str | None = None,
+    optimizer_name: str = "adam",
 ) -> dict[str, Any]:
     """Train; send `signum` to one task after so many steps of this start, if asked."""
     import keras
@@ -101,7 +114,7 @@ def train(
         strategy_name, cluster, num_virtual_devices=num_virtual_devices
     )
     with strategy.scope():
-        model = make_model(compression, precision, same_on_any_number)
+        model = make_model(compression, precision, same_on_any_number, optimizer_name)
         model.steps_per_execution = steps_per_execution
     trainer = tfdml.Trainer(model, strategy)
     steps: list[tuple[int, int]] = []

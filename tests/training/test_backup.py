@@ -84,6 +84,8 @@ def test_one_device_at_many_moments(tmp_path, data):
         pytest.param({"precision": "mixed_float16", "steps_per_execution": 2}, id="float16"),
         pytest.param({"compression": {"name": "topk", "start_step": 0}}, id="topk"),
         pytest.param({"save_freq": "1 epoch", "dying_task": 0}, id="chief, epochs"),
+        pytest.param({"optimizer_name": "lars", "precision": "mixed_float16"}, id="lars, float16"),
+        pytest.param({"optimizer_name": "lamb"}, id="lamb"),
     ],
 )
 def test_two_workers(tmp_path, settings):
