@@ -86,7 +86,8 @@ def main(argv: Sequence[str]) -> int:
                 "signal, or the disk is full"
             )
             text = "(no answer)"
-        print(text.rstrip("\n"), end="\n\n")
+        # Python writes the oldest thread last, and that is the main one.
+        print("\n\n".join(reversed(text.strip("\n").split("\n\n"))), end="\n\n")
     sys.stdout.flush()
     for host, names in elsewhere.items():
         where = "runs" if len(names) == 1 else "run"

@@ -66,6 +66,9 @@ def test_all_threads_now_and_again(tmp_path: Path, capsys: pytest.CaptureFixture
             assert out.startswith(f"== worker 0 (process {one.pid}, step 0)\n")
             assert out.count("in waits_for_data") == 1, "what was written before is not shown again"
             assert out.count("(most recent call first)") == 2
+            assert out.index("in waits_for_data") < out.index("in <lambda>"), (
+                "the main thread first"
+            )
         assert one.poll() is None
 
 
