@@ -73,6 +73,7 @@ def test_steps_that_were_lost_are_not_counted_twice(tmp_path: Path) -> None:
     run.train(0, 17)  # and it is killed
     run.time += 5
     run.start(10)
+    assert Job(tmp_path).series("train", "step", "loss").steps[-1] == 10
     run.train(10, 30)
     run.end(30)
     job = Job(tmp_path)

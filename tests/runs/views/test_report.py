@@ -11,6 +11,7 @@ import pytest
 from tests.runs.views.made_runs import MadeRun, finished_run
 from tfdml.cli import report
 from tfdml.errors import ConfigError, DataError
+from tfdml.monitoring.records import Scalars
 from tfdml.runs.record import RunRecord
 from tfdml.runs.views.job import Job
 from tfdml.runs.views.scaling import scaling
@@ -99,6 +100,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     run = MadeRun(model_dir)
     run.start(30, settings={f"evil.{EVIL}": EVIL})
     run.event(30, "straggler", "worker 1", "input", EVIL)
+    run.write(Scalars(30, 2, "train", "epoch", {EVIL: 1.0, f"update_ratio/{EVIL}": 1.0}, run.time))
     run.end(30, "failed", EVIL)
     RunRecord(
         EVIL,
