@@ -133,6 +133,7 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
     import keras
     from image_models import begin_with_pretrained, build_model
     from image_outputs import by_label, encoded_images, image_files, images_in, predictions
+    from image_samples import sample_predictions
 
     global_batch_size, smoothing = config.train.global_batch_size, config.train.label_smoothing
     images = tfdml.data.open_images(
@@ -194,7 +195,13 @@ def main(config: ImageClassifierConfig, arguments: Arguments) -> None:
             print(tfdml.optimizers.learning_rate_plan(config.optimizer, **sizes))
         # Validation sees the averages of the weights, where there are any, and the model ends with them.
         averages = [keras.callbacks.SwapEMAWeights()] if config.optimizer.ema_momentum else []
-        run.fit(trainer, train_data, validation_data=test_data, callbacks=averages)
+        run.fit(
+            trainer,
+            train_data,
+            validation_data=test_data,
+            callbacks=averages,
+            monitoring={"images": sample_predictions(test_data, images.class_names)},
+        )
     else:
         run.load(model)
     if arguments.evaluates:

@@ -50,7 +50,6 @@ def test_one_process(tmp_path):
         "optimizer/learning_rate",
         "optimizer/gradient_norm",
         "optimizer/clip_rate",
-        "optimizer/skipped_steps",
         "throughput/examples_per_second",
         "throughput/tokens_per_second",
         "throughput/steps_per_second",

@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from tfdml.monitoring.records import Artefact, Ended, Record, Scalars, Settings,
 
 # MLflow keeps its files in maintenance and wants to hear that one means it.
 _ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"
+_NO_TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"
 _RUN_ID = "mlflow_run_id"
 _MOST_PARAMETERS = 100  # in one request
+_MOST_METRICS = 1000
+_SECONDS_BETWEEN = 5.0  # requests with metrics: each takes a server, or many small files
 _LONGEST_PARAMETER = 6000
 
 
@@ -43,6 +47,7 @@ class MlflowRun:
 
     def __init__(self, uri: str, model_dir: Path):
         os.environ.setdefault(_ALLOW_FILES, "true")
+        os.environ.setdefault(_NO_TELEMETRY, "true")  # what is trained is nobody's business
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         from mlflow import MlflowClient
         from mlflow.entities import Metric, Param
@@ -51,6 +56,8 @@ class MlflowRun:
         self._client: Any = MlflowClient(
             (model_dir / "mlruns").absolute().as_uri() if uri == "local" else uri
         )
+        self._waiting: list[Any] = []
+        self._sent = 0.0
         experiment = model_dir.absolute().name
         found = self._client.get_experiment_by_name(experiment)
         number = found.experiment_id if found else self._client.create_experiment(experiment)
@@ -87,19 +94,27 @@ class MlflowRun:
             case Scalars(scope="epoch"):
                 prefix = "val_" if record.split == "validation" else ""
                 milliseconds = int(record.time * 1e3)
-                metrics = [
+                self._waiting += [
                     self._metric(prefix + name, float(value), milliseconds, record.step)
                     for name, value in record.values.items()
                     if math.isfinite(value)
                 ]
-                self._client.log_batch(self._run, metrics=metrics)
+                if time.monotonic() - self._sent > _SECONDS_BETWEEN:
+                    self._send()
             case Text():
                 self._client.log_text(self._run, record.markdown, f"{record.name}.md")
             case Artefact():
                 self._client.log_artifact(self._run, record.path)
             case Ended():
+                self._send()
                 status = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
                 self._client.set_terminated(self._run, status[record.status])
 
     def close(self) -> None:
-        """Nothing waits."""
+        self._send()
+
+    def _send(self) -> None:
+        for begin in range(0, len(self._waiting), _MOST_METRICS):
+            batch = self._waiting[begin : begin + _MOST_METRICS]
+            self._client.log_batch(self._run, metrics=batch)
+        self._waiting, self._sent = [], time.monotonic()

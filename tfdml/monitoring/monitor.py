@@ -220,7 +220,9 @@ class Monitor:
         numbers = _numbers(logs)
         train = {k: v for k, v in numbers.items() if not k.startswith("val_")}
         validation = {k.removeprefix("val_"): v for k, v in numbers.items() if k.startswith("val_")}
-        train |= self._rates.of_epoch() | self._of_optimizer() | self._wire_bytes(train)
+        if names.LEARNING_RATE not in train:  # the logs have what changes by itself
+            train |= self._of_optimizer()
+        train |= self._rates.of_epoch() | self._wire_bytes(train)
         train[names.MEMORY_BYTES] = float(self._stats.memory_bytes())
         self._writers.write(Scalars(step, epoch, "train", "epoch", train))
         if validation:
@@ -322,11 +324,9 @@ class Monitor:
         optimizer = self._model.optimizer
         if optimizer is None:
             return {}
-        values = {names.LEARNING_RATE: float(keras.ops.convert_to_numpy(optimizer.learning_rate))}
-        scale = float(optimizer.loss_scale)
-        if scale != 1.0:
-            values[names.LOSS_SCALE] = scale
-        values[names.SKIPPED_STEPS] = float(keras.ops.convert_to_numpy(optimizer.skipped_steps))
+        values = optimizer.epoch_logs()
+        if names.LEARNING_RATE not in values:
+            values[names.LEARNING_RATE] = float(optimizer.learning_rate.numpy())
         return values
 
     def _wire_bytes(self, logs: Mapping[str, float]) -> dict[str, float]:

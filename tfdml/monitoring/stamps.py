@@ -67,6 +67,8 @@ class StepProbe:
         self.variable_names = [variable.path for variable in self._variables]
         self.trained = list(model.trainable_variables)
         self._hash_function: Any = None
+        self._read_entry: dict[int, tf.Tensor] = {}  # by replica, whose traces take turns
+        self._read_exit: dict[int, tf.Tensor] = {}
         replicas = range(len(strategy.extended.worker_devices))
         with tf.device("CPU:0"):
             number = lambda *shape: tf.Variable(tf.zeros(shape, tf.float64), trainable=False)
@@ -196,12 +198,13 @@ class StepProbe:
     def reads_metrics(self) -> Iterator[None]:
         """In this block the metrics are read; in replica context."""
         metrics = [tf.convert_to_tensor(v.value) for v in self._model.metrics_variables]
-        self._read_entry = _time_after(metrics)
-        with tf.control_dependencies([self._read_entry]):
+        entry = self._read_entry[raw.local_replica()] = _time_after(metrics)
+        with tf.control_dependencies([entry]):
             yield
 
     def has_metrics(self, read: Any) -> None:
-        self._read_exit = _time_after(tf.nest.flatten(read))
+        """They have been; in replica context."""
+        self._read_exit[raw.local_replica()] = _time_after(tf.nest.flatten(read))
 
     def ended(self, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """[num_replicas, length] numbers of all, and the ratios of the first replica here; in replica context."""
@@ -209,7 +212,13 @@ class StepProbe:
         high = low = tf.constant(0.0, tf.float64)
         if self._variables:
             high, low = desync.combined(desync.hashes_of(self._variables), self.variable_names)
-        head = [self._graph_begin, self._read_entry, self._read_exit, high, low]
+        head = [
+            self._graph_begin,
+            self._read_entry[replica],
+            self._read_exit[replica],
+            high,
+            low,
+        ]
         rows = self._rows[replica].read_value()[: self._num_rows]
         own = tf.concat(
             [

@@ -1,11 +1,15 @@
 """TensorBoard's files: what the chief knows of the whole job.
 
 Runs `train` and `validation` below the directory have the same tags, so that both curves are in one chart; run
-`.` has texts, HParams and the layout of the stacked chart. A record is one summary, written by one op.
+`.` has texts, HParams and the layout of the stacked chart. A record is one event, which is written as TensorBoard
+reads it, a TFRecord: ten times cheaper than the ops of `tf.summary`, which counts where an epoch takes a tenth of
+a second.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +22,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.histogram import metadata as histogram_metadata
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.text import summary_v2 as text_summary
 
 from tfdml.monitoring import names
@@ -50,9 +55,7 @@ class TensorBoardFiles:
         self._writers: dict[str, Any] = {}
         self._flushed: dict[str, float] = {}
         self._events: list[str] = []
-        # Tell now whether files can be written at all.
-        self._write(".", tf.compat.v1.Summary(), 0)
-        self._flush(".")
+        self._writer(".").flush()  # tell now whether files can be written at all
 
     def write(self, record: Record) -> None:
         match record:
@@ -70,9 +73,7 @@ class TensorBoardFiles:
             case Text():
                 self._text(record.name, record.markdown, record.step)
             case Images():
-                images = record.images
-                with self._writer(".").as_default(step=record.step):
-                    tf.summary.image(record.name, images, max_outputs=len(images))
+                self._write(".", _images(record), record.step)
             case Histogram():
                 self._write("train", _histogram(record), record.step)
 
@@ -85,13 +86,15 @@ class TensorBoardFiles:
         if run not in self._writers:
             directory = self._directory if run == "." else self._directory / run
             directory.mkdir(parents=True, exist_ok=True)
-            self._writers[run] = tf.summary.create_file_writer(str(directory))
+            self._writers[run] = _new_file(directory)
             self._flushed[run] = 0.0
         return self._writers[run]
 
     def _write(self, run: str, summary: Any, step: int) -> None:
-        with self._writer(run).as_default(step=step):
-            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+        event = tf.compat.v1.Event(wall_time=time.time(), step=step)
+        # TensorBoard's messages are classes of their own, with the same bytes.
+        event.summary.ParseFromString(summary.SerializeToString())
+        self._writer(run).write(event.SerializeToString())
         if time.monotonic() - self._flushed[run] > _SECONDS_BETWEEN_FLUSHES:
             self._flush(run)
 
@@ -172,6 +175,30 @@ def _summary(values: Mapping[str, float]) -> Any:
     )
 
 
+def _new_file(directory: Path) -> tf.io.TFRecordWriter:
+    """One whose name is nobody else's, and that TensorBoard takes for a file of events."""
+    number = sum(1 for _ in directory.glob("events.out.tfevents.*"))
+    name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{number}.v2"
+    file = tf.io.TFRecordWriter(str(directory / name))
+    version = tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2")
+    file.write(version.SerializeToString())
+    return file
+
+
+def _images(record: Images) -> Any:
+    """Width, height and PNG files, as TensorBoard keeps them."""
+    images = tf.image.convert_image_dtype(record.images, tf.uint8, saturate=True)
+    files = [tf.io.encode_png(image).numpy() for image in images]
+    height, width = record.images.shape[1:3]
+    summary = tf.compat.v1.Summary()
+    summary.value.add(
+        tag=record.name,
+        metadata=_metadata(image_metadata),
+        tensor=tf.make_tensor_proto([str(width).encode(), str(height).encode(), *files]),
+    )
+    return summary
+
+
 def _histogram(record: Histogram) -> Any:
     """Rows of [left edge, right edge, count], as TensorBoard keeps them."""
     buckets = np.stack([record.edges[:-1], record.edges[1:], record.counts], axis=1)
@@ -186,5 +213,5 @@ def _histogram(record: Histogram) -> Any:
 
 def _metadata(plugin: Any) -> Any:
     """TensorBoard's message, as TensorFlow's own of the same fields."""
-    own = plugin.create_summary_metadata(display_name=None, description=None)
+    own = plugin.create_summary_metadata(display_name=None, description="")
     return tf.compat.v1.SummaryMetadata.FromString(own.SerializeToString())
