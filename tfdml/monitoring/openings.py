@@ -49,7 +49,9 @@ def openings(
 def add(settings: Monitoring, records: Sequence[Record]) -> None:
     """Show what there is to show only after training: texts, and files; on the chief."""
     all_of_it = openings(settings, task="", chief=True, port_offset=0)
-    of_the_run = {name: all_of_it[name] for name in ("TensorBoard", "MLflow") if name in all_of_it}
+    of_the_run = {
+        name: made for name, made in all_of_it.items() if name in ("TensorBoard", "MLflow")
+    }
     writers = Writers(of_the_run)
     for record in records:
         writers.write(record)
