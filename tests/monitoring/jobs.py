@@ -18,6 +18,7 @@ def make(
     at_once: int = 4,
     width: int = 32,
     batch: int = 32,
+    batches: int = STEPS,
     devices: int | None = None,
     compiling: Any = None,
     **optimizer: Any,
@@ -49,7 +50,7 @@ def make(
             **(compiling or {}),
         )
     generator = np.random.default_rng(0)
-    x = generator.normal(size=(STEPS * batch, 16)).astype("float32")
+    x = generator.normal(size=(batches * batch, 16)).astype("float32")
     y = (x[:, 0] > 0).astype("int64") + 2 * (x[:, 1] > 0).astype("int64")
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch, drop_remainder=True)
     return tfdml.Trainer(model, strategy), data, data.take(4)

@@ -25,7 +25,7 @@ def tags(directory: Path):
                 plugin = value.metadata.plugin_data.plugin_name or "scalars"
                 found.setdefault(plugin, set()).add(value.tag)
                 if plugin == "text":
-                    texts[value.tag] = tf.make_ndarray(value.tensor).tolist()[0].decode()
+                    texts[value.tag] = tf.make_ndarray(value.tensor).item().decode()
     return found, texts
 
 

@@ -1,9 +1,10 @@
-"""How fast this process sends to each of its peers, as the kernel's TCP has counted.
+"""How fast this process can send to each of its peers, as the kernel's TCP has measured.
 
-For every connection the kernel adds up the time in which there was something sent and not acknowledged, or something
-that had to wait (`tcpi_busy_time`), and the bytes that were acknowledged (include/uapi/linux/tcp.h). Their
-quotient is the speed of the link while it was used, however rarely that was, without a message or a byte of one's
-own. The receiver's being slow (`tcpi_rwnd_limited`) is no fault of the link and is taken off.
+For every connection the kernel keeps the rate at which the other side last acknowledged data (`tcpi_delivery_rate`,
+include/uapi/linux/tcp.h; Cheng, Cardwell et al., "Delivery Rate Estimation", an Internet-Draft), and the bytes that
+were acknowledged in all. So the speed of the link is known without a message or a byte of one's own. How long
+data was under way (`tcpi_busy_time`) is known, too, but says less: acknowledgements wait behind the data of the
+other direction.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from contextlib import suppress
 import numpy as np
 
 _INFO_BYTES = 256
-_BYTES_ACKED, _BUSY_TIME, _RWND_LIMITED = (
-    120,
-    168,
-    176,
-)  # offsets of 64-bit counters in `struct tcp_info`
+_BYTES_ACKED, _DELIVERY_RATE = 120, 160  # offsets of 64-bit counters in `struct tcp_info`
 # Less than this since the last time says more of latency than of speed.
 _LEAST_BYTES = 64 * 2**10
+
+# (peer, its port, own port)
+Connection = tuple[str, int, int]
 
 
 class LinkSpeed:
@@ -32,6 +32,9 @@ class LinkSpeed:
 
     Args:
         addresses: "host:port" of every task, in their order; own: the number of this one.
+
+    Attributes:
+        sent_bytes: how many were, to other hosts, between the last two times.
     """
 
     def __init__(self, addresses: Sequence[str], own: int):
@@ -40,6 +43,7 @@ class LinkSpeed:
         ]
         self._own = own
         self._before = self._counters()
+        self.sent_bytes = 0
 
     def read(self) -> np.ndarray:
         """[tasks] bytes a second to each; 0 where too little was sent, and within this host, where there is no link.
@@ -48,24 +52,24 @@ class LinkSpeed:
         """
         now, before = self._counters(), self._before
         self._before = now
-        sent: dict[str, int] = {}
-        busy: dict[str, int] = {}
-        for connection, (peer, acked, microseconds) in now.items():
-            _, acked_before, busy_before = before.get(connection, (peer, 0, 0))
-            sent[peer] = sent.get(peer, 0) + acked - acked_before
-            busy[peer] = busy.get(peer, 0) + microseconds - busy_before
+        sent = {
+            connection: acked - before.get(connection, (0, 0))[0]
+            for connection, (acked, _) in now.items()
+        }
         rates = np.zeros(len(self._hosts))
+        self.sent_bytes = 0
         for number, hosts in enumerate(self._hosts):
-            if hosts & self._hosts[self._own]:
+            to_it = [connection for connection in now if connection[0] in hosts]
+            if hosts & self._hosts[self._own] or not to_it:
                 continue
-            num_bytes = sum(sent.get(host, 0) for host in hosts)
-            seconds = sum(busy.get(host, 0) for host in hosts) / 1e6
-            if num_bytes >= _LEAST_BYTES and seconds > 0:
-                rates[number] = num_bytes / seconds
+            self.sent_bytes += sum(sent[connection] for connection in to_it)
+            busiest = max(to_it, key=lambda connection: sent[connection])
+            if sent[busiest] >= _LEAST_BYTES:
+                rates[number] = now[busiest][1]
         return rates
 
-    def _counters(self) -> dict[tuple[str, int, int], tuple[str, int, int]]:
-        """(peer, port, own port) -> (peer, bytes acknowledged, microseconds), of all TCP connections."""
+    def _counters(self) -> dict[Connection, tuple[int, int]]:
+        """(bytes acknowledged, bytes a second) of every TCP connection of this process."""
         found = {}
         for name in os.listdir("/proc/self/fd"):
             with suppress(OSError, ValueError):  # closed meanwhile, or no TCP
@@ -78,14 +82,12 @@ class LinkSpeed:
                     peer, port = connection.getpeername()[:2]
                     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
                     own_port = connection.getsockname()[1]
-                if len(info) < _RWND_LIMITED + 8:
-                    continue
-                acked, busy, limited = (
-                    struct.unpack_from("<Q", info, offset)[0]
-                    for offset in (_BYTES_ACKED, _BUSY_TIME, _RWND_LIMITED)
-                )
-                peer = peer.removeprefix("::ffff:")
-                found[peer, port, own_port] = (peer, acked, max(busy - limited, 0))
+                if len(info) >= _DELIVERY_RATE + 8:
+                    numbers = [
+                        struct.unpack_from("<Q", info, offset)[0]
+                        for offset in (_BYTES_ACKED, _DELIVERY_RATE)
+                    ]
+                    found[peer.removeprefix("::ffff:"), port, own_port] = (numbers[0], numbers[1])
         return found
 
 

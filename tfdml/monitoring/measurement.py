@@ -25,6 +25,7 @@ FACTS = (
     "other_cpu_seconds",
     "cores",
     "memory_bytes",
+    "sent_bytes",  # to tasks on other hosts
 )
 HOST = ("returned", "clock", *FACTS)
 
@@ -68,7 +69,7 @@ class Measurement:
 
     @property
     def link_rates(self) -> np.ndarray:
-        """[num_tasks, num_tasks]: bytes/s that one sent to the other while it had something to send; 0 unknown."""
+        """[num_tasks, num_tasks]: bytes/s at which one could last send to the other; 0 unknown."""
         begin = len(HEAD) + len(HOST)
         return self.numbers[:: self.replicas_per_task, begin : begin + self.num_tasks]
 

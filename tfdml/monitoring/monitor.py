@@ -184,7 +184,10 @@ class Monitor:
         if not due and self._executions != 1:
             return False
         facts = self._stats.read() | {"returned": self._returned, "clock": self._clock}
-        rates = self._links.read() if self._links else np.zeros(len(self._tasks))
+        rates = np.zeros(len(self._tasks))
+        if self._links is not None:
+            rates = self._links.read()
+            facts["sent_bytes"] = float(self._links.sent_bytes)
         self.probe.tell(facts, rates)
         return True
 

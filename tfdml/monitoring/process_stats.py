@@ -43,28 +43,36 @@ class ProcessStats:
         facts["other_cpu_seconds"] = max(facts.pop("host_cpu_seconds") - facts["cpu_seconds"], 0.0)
         facts["cores"] = float(len(os.sched_getaffinity(0)))
         facts["memory_bytes"] = float(self.memory_bytes())
+        facts["sent_bytes"] = 0.0  # `LinkSpeed` knows
         return {name: facts[name] for name in FACTS}
 
     def _counters(self) -> dict[str, float]:
-        own = self._process.cpu_times()
         host = psutil.cpu_times()
+        running, waiting = _scheduled_seconds()
+        if not running:
+            own = self._process.cpu_times()  # in hundredths of a second only
+            running = own.user + own.system
         return {
             "seconds": time.monotonic(),
-            "cpu_seconds": own.user + own.system,
-            "run_queue_seconds": _run_queue_seconds(),
+            "cpu_seconds": running,
+            "run_queue_seconds": waiting,
             "involuntary_switches": float(self._process.num_ctx_switches().involuntary),
             "steal_seconds": getattr(host, "steal", 0.0),
             "host_cpu_seconds": host.user + host.system + getattr(host, "nice", 0.0),
         }
 
 
-def _run_queue_seconds() -> float:
-    """How long threads of this process were ready without a core (Linux: Documentation/scheduler/sched-stats.rst)."""
-    nanoseconds = 0
-    with suppress(OSError):  # a kernel without it: then contention is not told from a slower device
+def _scheduled_seconds() -> tuple[float, float]:
+    """How long threads of this process ran, and how long they were ready to and had no core.
+
+    Linux: Documentation/scheduler/sched-stats.rst. Zeros where the kernel does not say: then contention is not told
+    from a slower device.
+    """
+    running = waiting = 0
+    with suppress(OSError):
         for thread in os.listdir("/proc/self/task"):
             with suppress(OSError, IndexError, ValueError):  # it has ended
-                path = f"/proc/self/task/{thread}/schedstat"
-                with open(path, encoding="ascii") as file:
-                    nanoseconds += int(file.read().split()[1])
-    return nanoseconds / 1e9
+                with open(f"/proc/self/task/{thread}/schedstat", encoding="ascii") as file:
+                    numbers = file.read().split()
+                running, waiting = running + int(numbers[0]), waiting + int(numbers[1])
+    return running / 1e9, waiting / 1e9

@@ -69,13 +69,15 @@ class StepProbe:
         self._hash_function: Any = None
         self._read_entry: dict[int, tf.Tensor] = {}  # by replica, whose traces take turns
         self._read_exit: dict[int, tf.Tensor] = {}
-        replicas = range(len(strategy.extended.worker_devices))
+        # Each where its replica is: what is noted inside of a loop must not cross devices there.
+        self._marks, self._rows, self._ratios = [], [], []
+        for device in strategy.extended.worker_devices:
+            with tf.device(device):
+                self._marks.append({name: _number() for name in _SCALARS})
+                self._rows.append(_number(self._num_rows + 1, len(ROW)))
+                self._ratios.append(_number(len(self.trained)))
         with tf.device("CPU:0"):
-            number = lambda *shape: tf.Variable(tf.zeros(shape, tf.float64), trainable=False)
-            self._marks = [{name: number() for name in _SCALARS} for _ in replicas]
-            self._rows = [number(self._num_rows + 1, len(ROW)) for _ in replicas]
-            self._ratios = [number(len(self.trained)) for _ in replicas]
-            self._host = number(len(HOST) + num_tasks)
+            self._host = _number(len(HOST) + num_tasks)
 
     # -- outside of the graph
 
@@ -249,8 +251,12 @@ class StepProbe:
         return tf.reduce_mean(tf.cast(over, tf.float64))
 
 
+def _number(*shape: int) -> tf.Variable:
+    return tf.Variable(tf.zeros(shape, tf.float64), trainable=False)
+
+
 def _time_after(tensors: Sequence[Any]) -> tf.Tensor:
-    with tf.control_dependencies([t for t in tensors if t is not None]), tf.device("CPU:0"):
+    with tf.control_dependencies([t for t in tensors if t is not None]):
         return tf.timestamp()
 
 
