@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
 from scipy import stats
 from table import Row, report
 
@@ -71,7 +74,9 @@ class Training:
             self._run()
             record = RunRecord.read(self.model_dir)
         result, seconds = record.result["accuracy"], record.seconds
-        print(f"{self.part}, seed {self.seed}: {result:.4f} after {seconds:.0f} s", flush=True)
+        # Of several threads: with its newline in one piece.
+        sys.stdout.write(f"{self.part}, seed {self.seed}: {result:.4f} after {seconds:.0f} s\n")
+        sys.stdout.flush()
         return record
 
     def _run(self) -> None:
@@ -140,8 +145,6 @@ def parse() -> argparse.Namespace:
 
 def accuracy_of_neighbours(data_dir: Path) -> dict[str, float]:
     """What the images are ("clean", or a corruption, the mean of its severities) -> accuracy."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     sys.path.append(str(RECIPE.parent))
     import image_corruptions
     import numpy as np
