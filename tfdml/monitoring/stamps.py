@@ -6,6 +6,11 @@ waits for it: TensorFlow runs what is ready in any order, and a time that nobody
 So in a measured step an update begins when all sums are there, and the bucket of the first variable, whose gradient
 is the last one, is sent when all gradients are; other buckets travel meanwhile, as in every step.
 
+TensorFlow runs ops that have an effect and no resource in the order in which they were made, and the time is such an
+op. Replicas of one process are traced one after the other, so that the first time of the second one would wait
+for the last time of the first one, which waits for the exchange with the second one: for ever. `_all_come_here`
+lets all of them be traced up to one point.
+
 What is noted lies in variables of the replica, because some of it happens inside of conditions (gradient
 accumulation, loss scaling), out of which a tensor cannot be taken. At the end of the execution every replica sends
 its numbers, and a hash of its variables, in one small all-gather: no collective is added to a step.
@@ -144,6 +149,7 @@ class StepProbe:
             marks[name].assign(0.0)
         begin = _time_after([self._input_end, *tf.nest.flatten(data, expand_composites=True)])
         marks["compute_begin"].assign(begin)
+        _all_come_here()
         before = _only_if(first, lambda: [_flat(v) for v in self.trained], len(self.trained))
         with tf.control_dependencies([begin, *before]):
             data = tf.nest.map_structure(_same, data, expand_composites=True)
@@ -185,6 +191,7 @@ class StepProbe:
         marks = self._marks[raw.local_replica()]
         values = [_values(total) for total in sums]
         if self._takes_times:
+            _all_come_here()
             time_of_exit = _time_after(values)
             marks["exit"].assign(time_of_exit)
             begin = _time_after([time_of_exit])
@@ -249,6 +256,12 @@ class StepProbe:
         else:
             return tf.constant(0.0, tf.float64)
         return tf.reduce_mean(tf.cast(over, tf.float64))
+
+
+def _all_come_here() -> None:
+    """Let all replicas of this process be traced up to here before any is traced further; in replica context."""
+    if raw.num_local_replicas() > 1:
+        tf.distribute.get_replica_context().merge_call(lambda strategy: None)
 
 
 def _number(*shape: int) -> tf.Variable:
