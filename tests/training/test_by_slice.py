@@ -69,7 +69,10 @@ def check(result: dict[str, Any]) -> None:
         assert found[name]["accuracy"] == pytest.approx(values["accuracy"], abs=1e-15)
 
 
-@pytest.mark.parametrize(("strategy", "replicas"), [("one_device", None), ("mirrored", 3)])
+@pytest.mark.parametrize(
+    ("strategy", "replicas"),
+    [("one_device", None), pytest.param("mirrored", 3, marks=pytest.mark.slow)],
+)
 def test_in_one_process(strategy, replicas):
     check(run_in_process(measured, args=(strategy, replicas)))
 
