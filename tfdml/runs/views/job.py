@@ -106,6 +106,14 @@ class Job:
         return self.record.shown_status if state == "finished" else state
 
     @property
+    def global_batch_size(self) -> int | None:
+        """Of all steps, or of all but the last of an epoch; None where nothing says."""
+        start = self.chief.now
+        told = self.chief.settings.get("train.global_batch_size")
+        known = start.global_batch_size if start is not None else None
+        return known or (told if isinstance(told, int) else None)
+
+    @property
     def is_measured(self) -> bool:
         """Whether there is an anatomy of the newest start."""
         return self.chief.anatomy is not None

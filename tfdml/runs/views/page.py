@@ -96,7 +96,7 @@ def _head(job: Job, now: float) -> Html:
         about = f"recipe {job.record.name}, {job.record.workers.get('strategy', '')}"
         words.append(element("span", f" · {about.rstrip(', ')}"))
     began = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(job.chief.starts[0].began))
-    size = f", global batch size {start.global_batch_size}" if start.global_batch_size else ""
+    size = f", global batch size {job.global_batch_size}" if job.global_batch_size else ""
     words.append(
         element(
             "span",

@@ -241,7 +241,11 @@ def environment(job: Job) -> Html:
     rows = [
         ("command", element("code", record.command)),
         ("hosts", ", ".join(hosts)),
-        *((name, _shown(value)) for name, value in record.hardware.items() if name != "host"),
+        *(
+            ("memory", size(value)) if name == "memory_bytes" else (name, _shown(value))
+            for name, value in record.hardware.items()
+            if name != "host"
+        ),
         ("workers", _shown(dict(record.workers))),
         ("script", _shown(record.code.get("script"))),
         ("revision", revision),
@@ -272,7 +276,7 @@ def _shown(value: Any) -> str:
         return ", ".join(map(_shown, value))
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: ""}[value]
-    if isinstance(value, int) and value >= 10_000_000:
+    if isinstance(value, int) and value >= 10_000:
         return f"{value:,}"
     return str(value)
 

@@ -86,8 +86,8 @@ class Frame:
         text.append(
             f"   {_count(job.num_workers, 'task')}, {_count(start.num_replicas, 'replica')}"
         )
-        if start.global_batch_size:
-            text.append(f", global batch size {start.global_batch_size}")
+        if job.global_batch_size:
+            text.append(f", global batch size {job.global_batch_size}")
         if job.restarts:
             text.append(f"   {_count(job.restarts, 'restart')}", style="yellow")
         if start.message:
