@@ -204,6 +204,7 @@ def main(config: LanguageModelConfig, arguments: Arguments) -> None:
             train_data,
             validation_data=test_data,
             callbacks=[progress],
+            monitoring={"tokens_per_example": text.sequence_length},
             steps_per_epoch=config.train.steps_per_epoch,
         )
         if run.is_chief:
