@@ -43,6 +43,11 @@ def enable(directory: str | os.PathLike[str]) -> None:
         _tell_of_others(wanted, "the first start had", "Call determinism.enable first of all.")
 
 
+def is_on() -> bool:
+    """Whether this process was asked for the same bits in every run."""
+    return _is_on
+
+
 def facts() -> dict[str, Any]:
     """What a snapshot says of the process that saved it."""
     return {"deterministic": _is_on, **_threads()}

@@ -28,7 +28,7 @@ class Monitoring(keras.callbacks.Callback):
     Every `every_steps` steps one execution is measured from inside (`anatomy.py`): where each task's time goes,
     gradient norm, clip rate and update-to-weight ratios, and whether all replicas hold the same bits. A straggler
     is named with the likely cause. On parameter servers there is no step that tasks make together, so nothing of
-    this.
+    this; nor with `tfdml.determinism`, under which TensorFlow refuses to tell the time.
 
     Args:
         model_dir: where files go.

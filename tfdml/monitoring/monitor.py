@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdml import run_identity
+from tfdml import determinism, run_identity
 from tfdml.checkpoint import Position
 from tfdml.cluster import ClusterSpec
 from tfdml.monitoring import desync, names, stacks
@@ -125,6 +125,8 @@ class Monitor:
         asynchronous = isinstance(self._strategy, tf.distribute.ParameterServerStrategy)
         if asynchronous or isinstance(self._strategy, tf.distribute.TPUStrategy):
             return None
+        if determinism.is_on():
+            return None  # TensorFlow refuses to tell the time then
         return StepProbe(
             self._model,
             self._strategy,
