@@ -40,9 +40,9 @@ def at_threshold(
     hits = float(np.sum(said & (labels == 1)))
     return {
         "accuracy": float(np.mean(said == (labels == 1))),
-        "precision": _share(hits, np.sum(said)),
-        "recall": _share(hits, np.sum(labels == 1)),
-        "f1": _share(2 * hits, np.sum(said) + np.sum(labels == 1)),
+        "precision": _share(hits, np.count_nonzero(said)),
+        "recall": _share(hits, np.count_nonzero(labels == 1)),
+        "f1": _share(2 * hits, np.count_nonzero(said) + np.count_nonzero(labels == 1)),
     }
 
 
