@@ -40,9 +40,9 @@ def at_threshold(
     hits = float(np.sum(said & (labels == 1)))
     return {
         "accuracy": float(np.mean(said == (labels == 1))),
-        "precision": _share(hits, np.count_nonzero(said)),
-        "recall": _share(hits, np.count_nonzero(labels == 1)),
-        "f1": _share(2 * hits, np.count_nonzero(said) + np.count_nonzero(labels == 1)),
+        "precision": _share(hits, float(said.sum())),
+        "recall": _share(hits, float((labels == 1).sum())),
+        "f1": _share(2 * hits, float(said.sum() + (labels == 1).sum())),
     }
 
 
