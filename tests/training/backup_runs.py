@@ -41,13 +41,10 @@ def make_model(
         ]
     )
     average: dict[str, Any] = {"use_ema": True, "ema_momentum": 0.9}
-    rising = tfdml.optimizers.WarmUp(
-        tfdml.optimizers.InverseSquareRoot(0.02, timescale=2), start=0.0, steps=3
-    )
     optimizers = {
         "adam": lambda: keras.optimizers.Adam(0.01, **average),
-        "lars": lambda: tfdml.optimizers.Lars(rising, trust_coefficient=0.2, **average),
-        "lamb": lambda: tfdml.optimizers.Lamb(rising, weight_decay=0.1, **average),
+        "lars": lambda: tfdml.optimizers.Lars(0.02, trust_coefficient=0.2, **average),
+        "lamb": lambda: tfdml.optimizers.Lamb(0.02, weight_decay=0.1, **average),
     }
     optimizer = tfdml.optimizers.DistributedOptimizer(
         optimizers[optimizer_name](),
