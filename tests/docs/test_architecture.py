@@ -46,7 +46,7 @@ def private_names(path: str) -> set[str]:
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
             name = ast.unparse(node)
-            if name not in ALLOWED and not re.match(r"(self|cls)\._\w+$", name):
+            if name not in ALLOWED and not re.match(r"(self|cls|super\(\))\._\w+$", name):
                 found.add(name)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(UPSTREAM):
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
