@@ -25,7 +25,7 @@ CAUSES = ("input", "CPU contention", "slower device", "host", "slow link")
 
 LIMIT = 1.3
 _KEPT = 5
-_LEAST = 3
+_LEAST_OF_STEP = 0.1  # that a task must lose: 2 ms against 1 are nothing where a step takes 50
 _OWN = ("input", "computing", "host")
 # Of the time in which threads could run, the part without a core: so much, and so many times that of the others.
 _WAITING_SHARE = 0.1
@@ -53,7 +53,7 @@ class Stragglers:
             link_rates: see `Measurement.link_rates`.
         """
         self._last.append((anatomy, link_rates))
-        if len(anatomy.tasks) < 2 or len(self._last) < _LEAST:
+        if len(anatomy.tasks) < 2 or len(self._last) < _KEPT:
             return []
         tasks = _medians([each for each, _ in self._last])
         found = _slow_tasks(tasks) or _slow_link(tasks, _usual_rates([r for _, r in self._last]))
@@ -88,7 +88,7 @@ def _slow_tasks(tasks: Sequence[TaskAnatomy]) -> dict[str, tuple[str, str]]:
     usual_share = statistics.median_low([waiting_share(task.facts) for task in tasks])
     found = {}
     for task, seconds in zip(tasks, own, strict=True):
-        if seconds <= LIMIT * median:
+        if seconds <= LIMIT * median or seconds - median < _LEAST_OF_STEP * task.step_seconds:
             continue
         excess = {part: (task.parts[part] or 0.0) - usual[part] for part in _OWN}
         cause, reason = _cause(task, max(excess, key=lambda part: excess[part]), usual_share)
