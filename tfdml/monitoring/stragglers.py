@@ -3,12 +3,11 @@
 A task is a straggler while what it does itself (input, computing, host; not what it waits for and not the
 exchange) takes over 1.3 times the median of all tasks; of each task the median of the last five measured
 executions counts, so that it has to last. Of an even number of tasks the lower one of the two in the middle
-counts: of two tasks the faster one.
+counts: of two tasks the faster one. And it has to lose a tenth of its step by it.
 
 The cause is the part in which it loses the most. Threads that could run and had no core tell contention from a
 device, or a callback, that is slow by itself. A slow link shows in no such part, because an exchange ends for all
-at about the
-same time: it is found in how fast tasks can send (`link_speed.py`), where sending takes much of the time.
+at about the same time: it is found in how fast tasks can send (`link_speed.py`), where that takes much of the time.
 """
 
 from __future__ import annotations
