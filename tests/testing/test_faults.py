@@ -75,10 +75,13 @@ def test_kill_stop_preempt_and_deadlock_before_a_step(tmp_path):
         until(lambda: psutil.Process(stopped.pid).status() == psutil.STATUS_STOPPED)
         assert steps_of(tmp_path, 1) == [0, 1]
         until(lambda: "deadlock:worker=3,step=1" in hung.output())
-        hung.kill(signal.SIGUSR1)  # the stacks of all its threads
-        until(
-            lambda: hung.output().count("in deadlock") == 1 and "in hold_the_other" in hung.output()
-        )
+
+        def shows_both_threads():
+            hung.kill(signal.SIGUSR1)  # the stacks of all its threads; it may just be about to hang
+            time.sleep(0.2)
+            return "in deadlock" in hung.output() and "in hold_the_other" in hung.output()
+
+        until(shows_both_threads)
         assert not hung.finished and steps_of(tmp_path, 3) == [0]
         stopped.kill(signal.SIGCONT)
         until(lambda: stopped.finished)
