@@ -76,7 +76,8 @@ def test_a_busy_loop_beside(tmp_path):
         {"plant": jobs.busy_loop, "epochs": 4, "making": HEAVY},
         timeout_seconds=200,
     )
-    assert named(tmp_path) == [("worker 1", "CPU contention")]
+    # The kernel gives it more and less of its core: it may come and go, but for no other cause.
+    assert set(named(tmp_path)) == {("worker 1", "CPU contention")}
 
 
 @pytest.mark.slow
