@@ -31,7 +31,7 @@ FIRST_PORT = 19411  # of the pages that nobody reads
 
 def main() -> None:
     flags = parse_flags(__doc__.splitlines()[0])
-    epochs, rounds = (12, 2) if flags.quick else (24, 5)
+    epochs, rounds = (12, 2) if flags.quick else (24, 4)
     rows = []
     with exit_on_user_error(), tempfile.TemporaryDirectory() as directory:
         for workers in (1,) if flags.quick else (1, 2):
