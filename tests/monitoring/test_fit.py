@@ -114,7 +114,8 @@ def test_it_trains_the_same(tmp_path, making):
     ratios = [
         v for line in lines for n, v in line.get("values", {}).items() if n.startswith("update")
     ]
-    assert any(ratios) or not anatomies
+    if "gradient_accumulation_steps" not in making:
+        assert any(ratios) or not anatomies
 
 
 @pytest.mark.slow

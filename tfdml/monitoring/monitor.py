@@ -265,7 +265,7 @@ class Monitor:
         self._measured += 1
         self._compare(measured, position)
         values = self._of_gradients(measured) | self._of_optimizer()
-        if self.probe is not None:
+        if self.probe is not None and ratios.any():  # else its first step only accumulated
             paths = [variable.path for variable in self.probe.trained]
             values |= {
                 names.UPDATE_RATIO + path: float(ratio)
