@@ -24,6 +24,12 @@ def load_script(name: str):
     return module
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> Path:
+    """Shards are made by the first run, and read by all others."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture(scope="session")
 def image_classifier():
     return load_script("train_image_classifier")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.recipes import short
+from tests.recipes.starting import ONE_PROCESS, TWO_WORKERS, run
 from tests.recipes.test_configs import FILES, name_of
-from tests.recipes.test_image_classifier import ONE_PROCESS, TWO_WORKERS, run
 from tfdml.runs.record import RunRecord
 
 LAUNCHERS = {

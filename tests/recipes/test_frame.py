@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.recipes import short
-from tests.recipes.test_image_classifier import ONE_PROCESS, TWO_WORKERS, run
+from tests.recipes.starting import ONE_PROCESS, TWO_WORKERS, run
 from tfdml.runs.record import RunRecord
 
 # Settings that make another model of each, and what is then said of the layer.

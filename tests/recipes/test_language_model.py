@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.data.text.folder import write_folder
-from tests.recipes.test_image_classifier import ONE_PROCESS, TWO_WORKERS, hashes, losses, run
+from tests.recipes.starting import ONE_PROCESS, TWO_WORKERS, hashes, losses, run
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = REPOSITORY / "recipes" / "train_language_model.py"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.data.interactions.movielens_shaped import write_ratings
-from tests.recipes.test_image_classifier import ONE_PROCESS, TWO_WORKERS, hashes, losses, run
+from tests.recipes import starting
+from tests.recipes.starting import ONE_PROCESS, TWO_WORKERS, hashes, losses
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = REPOSITORY / "recipes" / "train_recommender.py"
@@ -19,22 +20,8 @@ WITH_PS = [*TWO_WORKERS, "--ps=2"]
 LIMIT = 1.05  # of the best reachable error
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory) -> Path:
-    """Shards are made by the first run, and read by all others."""
-    return tmp_path_factory.mktemp("data")
-
-
-def start(launcher, directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run(launcher, directory, *words, script=RECIPE)
-
-
-def train(launcher, directory: Path, data_dir: Path, config: str, *words: str) -> str:
-    settings = (f"--config={CONFIGS / config}.yaml", f"--set=data.data_dir={data_dir}")
-    done = start(launcher, directory, *settings, *words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    print(done.stdout)
-    return done.stdout
+start = partial(starting.run, script=RECIPE)
+train = partial(starting.train, "recommender")
 
 
 def ratings(output: str) -> tuple[float, float, float]:

@@ -7,13 +7,15 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.data.tables.tables import rows, write_csv, write_parquet
-from tests.recipes.test_image_classifier import ONE_PROCESS, TWO_WORKERS, hashes, losses, run
+from tests.recipes import starting
+from tests.recipes.starting import ONE_PROCESS, TWO_WORKERS, hashes, losses
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = REPOSITORY / "recipes" / "train_tabular.py"
@@ -44,22 +46,8 @@ print("answers:", json.dumps([by_keras.tolist(), by_tensorflow.tolist()]))
 """
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory) -> Path:
-    """Shards are made by the first run, and read by all others."""
-    return tmp_path_factory.mktemp("data")
-
-
-def start(launcher, directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run(launcher, directory, *words, script=RECIPE)
-
-
-def train(launcher, directory: Path, data_dir: Path, config: str, *words: str) -> str:
-    settings = (f"--config={CONFIGS / config}.yaml", f"--set=data.data_dir={data_dir}")
-    done = start(launcher, directory, *settings, *words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    print(done.stdout)
-    return done.stdout
+start = partial(starting.run, script=RECIPE)
+train = partial(starting.train, "tabular")
 
 
 def pr_auc(output: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -110,4 +111,8 @@ def test_a_task_that_is_stopped_does_not_answer(
 
 
 def test_where_nothing_can_be_written_nobody_is_harmed() -> None:
+    before = stacks._catches(os.getpid())
     stacks.answer(Path("/proc/none/worker-0.stacks"))
+    assert stacks._catches(os.getpid()) == before, (
+        "a signal with a handler and no file would be lost"
+    )
