@@ -87,8 +87,8 @@ def test_two_workers_learn_the_digits_as_one_device_does(tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-4)
     assert "tensorboard --logdir two\n" in two
     assert list((tmp_path / "two" / "train").glob("events.out.tfevents.*"))
-    record = json.loads((tmp_path / "two" / "provenance.json").read_text())
-    assert record["seed"] == 0
+    told = record(tmp_path / "two")
+    assert told["status"] == "finished" and told["config"]["train"]["seed"] == 0
 
     # The saved model is the trained one, also for another number of workers.
     again = train(ONE_PROCESS, tmp_path, "default", "--mode=evaluate", "--model_dir=two")

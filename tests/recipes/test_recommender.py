@@ -66,7 +66,10 @@ def test_one_device_reaches_the_bound(tmp_path, data_dir, model):
     other = (*settings, f"--set=data.data_dir={data_dir}", "--set=model.factors=5")
     done = start(ONE_PROCESS, tmp_path, *other, "--mode=evaluate")
     assert done.returncode == 2, done.stderr
-    assert "error: one/model.keras was trained with another model or on other data" in done.stderr
+    assert (
+        "error: one/model.keras is of another model: the first layer that differs is" in done.stderr
+    )
+    assert "[500, 4]) in the file" in done.stderr and "[500, 5]) in the model" in done.stderr
 
 
 @pytest.mark.slow
