@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 
@@ -19,6 +20,17 @@ def test_what_is_written_is_read(tmp_path):
     run.write(tmp_path)
     assert RunRecord.read(tmp_path) == run
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_result_that_is_not_finite_is_strict_json(tmp_path):
+    run_record(result={"loss": math.nan, "perplexity": math.inf}).write(tmp_path)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    json.loads((tmp_path / "run.json").read_text(), parse_constant=refuse)
+    found = RunRecord.read(tmp_path).result
+    assert math.isnan(found["loss"]) and found["perplexity"] == math.inf
 
 
 def test_metrics_name_those_of_slices():

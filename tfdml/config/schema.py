@@ -329,8 +329,10 @@ class MonitoringConfig(Config):
         min_length=1,
         description="tracking store of MLflow: local (MODEL_DIR/mlruns) or a URI; null is none",
     )
-    every_steps: int = Field(
-        default=100, ge=1, description="between two executions that are measured from inside"
+    every_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="between two executions that are measured from inside; null is 100, or five seconds of them",
     )
     on_desync: Literal["error", "warn", "off"] = Field(
         default="error", description="when replicas hold different weights; off does not look"

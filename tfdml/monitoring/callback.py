@@ -32,7 +32,7 @@ class Monitoring(keras.callbacks.Callback):
 
     Args:
         model_dir: where files go.
-        every_steps: between two measurements.
+        every_steps: between two measurements; None is 100, or as many as take five seconds, where that is more.
         tensorboard, json_lines: whether these are written.
         metrics_port: where this task answers Prometheus: this port and the number of the task among those on its
             host; None does not.
@@ -57,7 +57,7 @@ class Monitoring(keras.callbacks.Callback):
         self,
         model_dir: str | os.PathLike[str],
         *,
-        every_steps: int = 100,
+        every_steps: int | None = None,
         tensorboard: bool = True,
         json_lines: bool = True,
         metrics_port: int | None = None,
@@ -74,7 +74,8 @@ class Monitoring(keras.callbacks.Callback):
         super().__init__()
         if not os.fspath(model_dir):
             raise ConfigError("`model_dir` must be a directory, got ''. For example runs/mine.")
-        _check_count("every_steps", every_steps)
+        if every_steps is not None:
+            _check_count("every_steps", every_steps)
         if tokens_per_example is not None:
             _check_count("tokens_per_example", tokens_per_example)
         if metrics_port is not None and not 0 < metrics_port < 65536:

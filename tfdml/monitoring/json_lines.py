@@ -37,13 +37,12 @@ Texts, images, histograms and artefacts are not in it.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tfdml.monitoring.records import Anatomy, Ended, Event, Record, Scalars, Settings, Started
+from tfdml.strict_json import plain, with_floats
 
 DIRECTORY = "monitoring"
 
@@ -78,7 +77,7 @@ class JsonLines:
         kind = _KINDS.get(type(record))
         if kind is None:
             return
-        content = _plain(record)
+        content = plain(record)
         if isinstance(record, Event):
             content["event"] = content.pop("kind")
         line = (json.dumps({"kind": kind, **content}, allow_nan=False) + "\n").encode()
@@ -108,7 +107,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
         content = json.loads(line)
     except ValueError:
         return None
-    return _with_floats(content) if isinstance(content, dict) and "kind" in content else None
+    return with_floats(content) if isinstance(content, dict) and "kind" in content else None
 
 
 def read_all(model_dir: Path) -> dict[str, list[dict[str, Any]]]:
@@ -124,26 +123,3 @@ def _ends_a_line(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, 2)
         return file.read(1) == b"\n"
-
-
-_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def _with_floats(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _with_floats(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_with_floats(each) for each in value]
-    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value

@@ -22,6 +22,7 @@ from tfdml.monitoring.callback import Monitoring
 from tfdml.monitoring.link_speed import LinkSpeed
 from tfdml.monitoring.measurement import Measurement
 from tfdml.monitoring.openings import openings
+from tfdml.monitoring.optimizer_values import OptimizerValues
 from tfdml.monitoring.process_stats import ProcessStats, clock_of_this_host
 from tfdml.monitoring.profiler import DIRECTORY, StepProfiler
 from tfdml.monitoring.rates import Rates
@@ -35,6 +36,7 @@ from tfdml.monitoring.records import (
     Started,
     Status,
 )
+from tfdml.monitoring.spacing import Spacing
 from tfdml.monitoring.stamps import StepProbe
 from tfdml.monitoring.stragglers import Stragglers
 from tfdml.monitoring.writer import Writers
@@ -96,8 +98,14 @@ class Monitor:
         self.local_number = hosts[:task].count(hosts[task]) if hosts else 0
         self.probe = self._make_probe(num_tasks)
         on_host = all("CPU" in d.upper() for d in strategy.extended.worker_devices)
+        self._optimizer = OptimizerValues(
+            model,
+            strategy,
+            exchanges=strategy.num_replicas_in_sync > 1 and self.probe is not None,
+        )
         self._anatomy = AnatomyReader(self._tasks, on_host=on_host)
         self._stragglers = Stragglers()
+        self._spacing = Spacing(settings.every_steps)
         self._stats = ProcessStats()
         self._links = LinkSpeed([c.address for c in training], task) if num_tasks > 1 else None
         self._clock = float(clock_of_this_host())
@@ -181,9 +189,7 @@ class Monitor:
             self._profiler.before(position.global_step, wanted)
         if self.probe is None:
             return False
-        every, step = self._settings.every_steps, position.global_step
-        due = (step + wanted) // every > step // every
-        if not due and self._executions != 1:
+        if not self._spacing.is_due(position.global_step, wanted) and self._executions != 1:
             return False
         facts = self._stats.read() | {"returned": self._returned, "clock": self._clock}
         rates = np.zeros(len(self._tasks))
@@ -226,8 +232,8 @@ class Monitor:
         train = {k: v for k, v in numbers.items() if not k.startswith("val_")}
         validation = {k.removeprefix("val_"): v for k, v in numbers.items() if k.startswith("val_")}
         if names.LEARNING_RATE not in train:  # the logs have what changes by itself
-            train |= self._of_optimizer()
-        train |= self._rates.of_epoch() | self._wire_bytes(train)
+            train |= self._optimizer.now()
+        train |= self._rates.of_epoch() | self._optimizer.wire_bytes(train)
         train[names.MEMORY_BYTES] = float(self._stats.memory_bytes())
         self._writers.write(Scalars(step, epoch, "train", "epoch", train))
         if validation:
@@ -264,7 +270,7 @@ class Monitor:
         measured, ratios = found
         self._measured += 1
         self._compare(measured, position)
-        values = self._of_gradients(measured) | self._of_optimizer()
+        values = self._optimizer.of_gradients(measured) | self._optimizer.now()
         if self.probe is not None and ratios.any():  # else its first step only accumulated
             paths = [variable.path for variable in self.probe.trained]
             values |= {
@@ -274,6 +280,7 @@ class Monitor:
         self._write_step(position, logs, values)
         if self._measured == 1:
             return
+        self._spacing.learn(measured)
         anatomy = self._anatomy.read(measured, step=position.global_step, epoch=position.epoch)
         if self._is_chief or self._settings.metrics_port is not None:
             self._writers.write(anatomy)
@@ -313,34 +320,6 @@ class Monitor:
             "that changes weights on one task, or for hardware that computes wrongly (monitoring: on_desync)."
         )
         return message, tasks[0], variable
-
-    def _of_gradients(self, measured: Measurement) -> dict[str, float]:
-        rows = measured.rows("gradient_norm")[0]
-        rows, clipped = rows[rows > 0], measured.rows("clipped")[0][rows > 0]
-        if not len(rows):
-            return {}
-        values = {names.GRADIENT_NORM: float(rows.mean())}
-        inner = getattr(self._model.optimizer, "inner_optimizer", None)
-        if inner is not None and (inner.global_clipnorm or inner.clipnorm or inner.clipvalue):
-            values[names.CLIP_RATE] = float(clipped.mean())
-        return values
-
-    def _of_optimizer(self) -> dict[str, float]:
-        optimizer = self._model.optimizer
-        if optimizer is None:
-            return {}
-        values = optimizer.epoch_logs()
-        if names.LEARNING_RATE not in values:
-            values[names.LEARNING_RATE] = float(optimizer.learning_rate.numpy())
-        return values
-
-    def _wire_bytes(self, logs: Mapping[str, float]) -> dict[str, float]:
-        """Where the logs do not say because nothing is compressed."""
-        optimizer = self._model.optimizer
-        several = self._strategy.num_replicas_in_sync > 1
-        if optimizer is None or self.probe is None or names.WIRE_BYTES in logs or not several:
-            return {}
-        return {names.WIRE_BYTES: float(optimizer.exchange_stats().wire_bytes)}
 
     def _write_step(
         self, position: Position, logs: Mapping[str, Any], more: Mapping[str, float]

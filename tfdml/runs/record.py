@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from tfdml import strict_json
 from tfdml.errors import DataError
 from tfdml.runs import environment
 from tfdml.shared_files import appears_when_whole
@@ -40,7 +41,7 @@ class RunRecord:
         workers: strategy, numbers of workers, of replicas and of ps.
         model: what the recipe says of the model: number of parameters, inputs, outputs.
         limits: what the model should not be used for, and why: sentences.
-        result: metric -> value on the test data.
+        result: metric -> value on the test data; in the file, what JSON does not know as `strict_json.py` says.
         compared_with: what -> metric -> value: what the result is to be seen beside.
         slices: feature -> slice -> metric -> value on that part of the test data.
         evaluated: when; UTC, ISO 8601.
@@ -77,8 +78,8 @@ class RunRecord:
 
     def to_bytes(self) -> bytes:
         """The file's contents."""
-        values = {"format_version": FORMAT_VERSION, **asdict(self)}
-        return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+        values = {"format_version": FORMAT_VERSION, **strict_json.plain(self)}
+        return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
     @classmethod
     def read(cls, model_dir: Path) -> RunRecord:
@@ -96,6 +97,8 @@ class RunRecord:
                     f"{file}: format version {version}, and this tfdml reads {FORMAT_VERSION}. "
                     "Use the tfdml that wrote it."
                 )
+            for measured in ("result", "compared_with", "slices"):
+                values[measured] = strict_json.with_floats(values.get(measured, {}))
             known = {each.name for each in fields(cls)}
             return cls(**{name: value for name, value in values.items() if name in known})
         except FileNotFoundError:
