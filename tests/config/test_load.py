@@ -8,6 +8,7 @@ import pytest
 
 from tfdml.config import (
     Config,
+    MonitoringConfig,
     OptimizerConfig,
     StrategyConfig,
     TrainConfig,
@@ -62,6 +63,13 @@ def test_set_reads_yaml_values():
     assert config.optimizer.global_clipnorm is None
     assert config.optimizer.loss_scale == "dynamic"
     assert config.strategy == StrategyConfig(name="mirrored", num_virtual_devices=2)
+
+
+def test_off_without_quotes_is_the_word():
+    class Monitored(Config):
+        monitoring: MonitoringConfig = MonitoringConfig()
+
+    assert load(Monitored, (), ["monitoring.on_desync=off"]).monitoring.on_desync == "off"
 
 
 def test_an_empty_file_and_an_empty_section_change_nothing(tmp_path):

@@ -348,6 +348,11 @@ class MonitoringConfig(Config):
         default=[0], min_length=1, description="tasks that are traced, by number, 0 the chief"
     )
 
+    @field_validator("on_desync", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return "off" if value is False else value  # as YAML reads it without quotes
+
     @model_validator(mode="after")
     def _profile_is_forward(self) -> MonitoringConfig:
         if self.profile_steps is not None and self.profile_steps[0] >= self.profile_steps[1]:
